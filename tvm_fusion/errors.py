@@ -1,0 +1,43 @@
+"""Errors of wrong input: one line that names the value and says what is allowed."""
+
+from __future__ import annotations
+
+
+class FusionError(Exception):
+    """Base of every error that a user's input can cause; the command line exits with ``exit_code``."""
+
+    exit_code = 2
+
+
+class GraphError(FusionError):
+    """An operator graph that contradicts itself, or JSON that is not one."""
+
+
+class FrontendError(FusionError):
+    """A network that cannot be found, read or imported."""
+
+
+class AcceleratorError(FusionError):
+    """An accelerator description with an unknown key, a wrong type or an impossible value."""
+
+
+class PlanError(FusionError):
+    """A partition plan that does not fit its graph."""
+
+
+class SearchError(FusionError):
+    """A search that cannot run as asked (unknown algorithm, too many ideals, budget 0)."""
+
+
+class CostModelError(FusionError):
+    """A group that a cost model cannot execute."""
+
+
+class CompileError(FusionError):
+    """A plan that does not match the module that is compiled."""
+
+
+class NoAnswerError(FusionError):
+    """The input was good, but there is no valid answer."""
+
+    exit_code = 1

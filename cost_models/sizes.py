@@ -1,0 +1,85 @@
+"""Bytes of every tensor and weight of a graph on an accelerator, and of a group's boundary."""
+
+from __future__ import annotations
+
+import re
+
+from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.errors import CostModelError
+from tvm_fusion.graph.graph import OperatorGraph, members
+
+
+def dtype_bits(dtype: str) -> int:
+    """Bits of one element of an IR dtype. Raises CostModelError for one without a width."""
+    if dtype == "bool":
+        return 8
+    match = re.search(r"(\d+)", dtype)
+    if match is None:
+        raise CostModelError(f"dtype {dtype!r} has no known width in bits")
+    return int(match[1])
+
+
+def bytes_of(elements: int, bits: int) -> int:
+    """Whole bytes that hold ``elements`` of ``bits`` each."""
+    return -(-elements * bits // 8)
+
+
+class Sizes:
+    """Byte counts by operand id; ``tensor_bytes`` are for the whole batch, rows for one image."""
+
+    def __init__(self, graph: OperatorGraph, accelerator: Accelerator) -> None:
+        self.graph = graph
+        ids = [*range(-len(graph.inputs), 0), *range(len(graph))]
+        tensors = {i: graph.tensor(i) for i in ids}
+        self.row_bits = {
+            i: t.row_elements * (accelerator.activation_bits or dtype_bits(t.dtype)) for i, t in tensors.items()
+        }
+        self.image_bytes = {
+            i: bytes_of(t.elements, accelerator.activation_bits or dtype_bits(t.dtype)) for i, t in tensors.items()
+        }
+        self.tensor_bytes = {i: t.batch * self.image_bytes[i] for i, t in tensors.items()}
+        self.weight_bytes = [
+            bytes_of(op.weight_elements, accelerator.weight_bits or dtype_bits(op.weight_dtype))
+            for op in graph.operators
+        ]
+        self._reads = [tuple(set(op.inputs)) for op in graph.operators]
+
+    def line_bytes(self, tensor: int, lines: int) -> int:
+        """Bytes of ``lines`` rows of a tensor."""
+        return -(-lines * self.row_bits[tensor] // 8)
+
+    def weights(self, mask: int) -> int:
+        """Weight bytes of all operators of a group."""
+        weight_bytes = self.weight_bytes
+        return sum(weight_bytes[i] for i in members(mask))
+
+    def outside_inputs(self, mask: int) -> list[int]:
+        """Outside tensors that a group reads: network inputs in their order, then operators ascending."""
+        network: set[int] = set()
+        outside = 0
+        predecessors = self.graph.predecessor_masks
+        for i in members(mask):
+            outside |= predecessors[i]
+            for operand in self._reads[i]:
+                if operand < 0:
+                    network.add(operand)
+        return sorted(network, reverse=True) + list(members(outside & ~mask))
+
+    def outputs(self, mask: int) -> list[int]:
+        """Tensors made by a group and needed outside it, or by the user."""
+        successors = self.graph.successor_masks
+        final = self.graph.output_mask
+        return [i for i in members(mask) if successors[i] & ~mask or final >> i & 1]
+
+    def boundary_bytes(self, mask: int) -> tuple[int, int]:
+        """DRAM bytes of a group's inputs and outputs, each tensor once."""
+        tensor_bytes = self.tensor_bytes
+        return (
+            sum(tensor_bytes[i] for i in self.outside_inputs(mask)),
+            sum(tensor_bytes[i] for i in self.outputs(mask)),
+        )
+
+    def compulsory_bytes(self) -> int:
+        """Network inputs that are read, outputs and weights, once each: no plan moves less."""
+        everything = (1 << len(self.graph)) - 1
+        return sum(self.boundary_bytes(everything)) + sum(self.weight_bytes)

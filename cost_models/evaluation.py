@@ -1,0 +1,67 @@
+"""What a whole plan costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.errors import CostModelError, PlanError
+from tvm_fusion.graph.graph import OperatorGraph, mask_of
+from tvm_fusion.graph.plan import PartitionPlan, check_plan
+
+SCHEMES = ("lbdf", "layer")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEvaluation:
+    """Costs by group and in total; ``fusable`` leaves out the operators that do not fit alone."""
+
+    costs: tuple[GroupCost, ...]
+    network_dram_bytes: int
+    fusable_dram_bytes: int
+    unfused_dram_bytes: int
+    compulsory_dram_bytes: int
+    estimated_cycles: float
+    estimated_energy_pj: float
+    valid: bool
+
+    def totals(self) -> dict[str, float]:
+        """The totals by name, as saved in a plan."""
+        return {
+            "network_dram_bytes": self.network_dram_bytes,
+            "fusable_dram_bytes": self.fusable_dram_bytes,
+            "unfused_dram_bytes": self.unfused_dram_bytes,
+            "compulsory_dram_bytes": self.compulsory_dram_bytes,
+            "estimated_cycles": self.estimated_cycles,
+            "estimated_energy_pj": self.estimated_energy_pj,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of ``tvm-fusion evaluate --json``."""
+        return {"groups": [cost.to_json() for cost in self.costs], "totals": self.totals()}
+
+
+def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> PlanEvaluation:
+    """Costs of every group of ``plan``. Raises PlanError if the plan is not one of ``graph``."""
+    check_plan(graph, plan)
+    for number, group in enumerate(plan.groups):
+        if group.scheme not in (None, *SCHEMES):
+            raise PlanError(f"group {number} has scheme {group.scheme!r}; allowed: {', '.join(SCHEMES)}")
+    costs = tuple(oracle.cost(mask_of(group.operators)) for group in plan.groups)
+    network = sum(cost.dram_bytes for cost in costs)
+    if network < oracle.compulsory_dram_bytes:
+        raise CostModelError(f"plan moves {network} bytes, below the compulsory {oracle.compulsory_dram_bytes}")
+    return PlanEvaluation(
+        costs=costs,
+        network_dram_bytes=network,
+        fusable_dram_bytes=sum(
+            cost.dram_bytes for cost in costs if mask_of(cost.operators) & oracle.fusable_mask
+        ),
+        unfused_dram_bytes=oracle.unfused_dram_bytes,
+        compulsory_dram_bytes=oracle.compulsory_dram_bytes,
+        estimated_cycles=sum(cost.estimated_cycles for cost in costs),
+        estimated_energy_pj=sum(cost.estimated_energy_pj for cost in costs),
+        valid=all(cost.valid for cost in costs),
+    )

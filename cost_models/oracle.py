@@ -1,0 +1,79 @@
+"""Oracle: what every search asks about a group, computed once and cached."""
+
+from __future__ import annotations
+
+from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.layerwise import layerwise_cost
+from tvm_fusion.cost_models.line_buffer import LineBufferModel
+from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.cost_models.sizes import Sizes
+from tvm_fusion.errors import CostModelError
+from tvm_fusion.graph.graph import OperatorGraph
+
+
+class Oracle:
+    """Costs of the groups (masks) of one graph on one accelerator.
+
+    A group of several operators is valid if it fits under LBDF; a single operator that does not fit
+    executes layer by layer. Raises CostModelError if a cost falls below what must move.
+    """
+
+    def __init__(self, graph: OperatorGraph, accelerator: Accelerator) -> None:
+        if not len(graph):
+            raise CostModelError(f"network {graph.name!r} has no operator; at least one is needed")
+        self.graph = graph
+        self.accelerator = accelerator
+        self.sizes = Sizes(graph, accelerator)
+        self.model = LineBufferModel(graph, accelerator, self.sizes)
+        self._fast: dict[int, tuple[bool, int, int]] = {}
+        self._full: dict[int, GroupCost] = {}
+        self.fusable_mask = sum(1 << i for i in range(len(graph)) if self.cost(1 << i).scheme == "lbdf")
+        self.unfused_dram_bytes = sum(self.cost(1 << i).dram_bytes for i in range(len(graph)))
+        self.compulsory_dram_bytes = self.sizes.compulsory_bytes()
+
+    @property
+    def evaluated(self) -> int:
+        """Distinct groups computed so far."""
+        return len(self._fast.keys() | self._full.keys())
+
+    def weight_bytes(self, mask: int) -> int:
+        """Weight bytes of a group: a bound on its requirement that grows with it."""
+        return self.sizes.weights(mask)
+
+    def evaluate(self, mask: int) -> tuple[bool, int, int]:
+        """(valid, dram_bytes, buffer_bytes) of a group.
+
+        For an invalid group ``buffer_bytes`` is a lower bound above the buffer where that settles it
+        without an execution; :meth:`cost` gives the exact figure.
+        """
+        found = self._fast.get(mask)
+        if found is None:
+            found = self._fast[mask] = self._evaluate(mask)
+        return found
+
+    def _evaluate(self, mask: int) -> tuple[bool, int, int]:
+        if not mask & (mask - 1):
+            cost = self.cost(mask)
+            return cost.valid, cost.dram_bytes, cost.buffer_bytes
+        dram_bytes = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
+        needed = self.model.lower_bound_bytes(mask)
+        if needed > self.accelerator.buffer_bytes:
+            return False, dram_bytes, needed
+        needed = self.model.requirement_bytes(mask)
+        return needed <= self.accelerator.buffer_bytes, dram_bytes, needed
+
+    def cost(self, mask: int) -> GroupCost:
+        """The full report of a group, by tensor."""
+        found = self._full.get(mask)
+        if found is None:
+            found = self._full[mask] = self._cost(mask)
+        return found
+
+    def _cost(self, mask: int) -> GroupCost:
+        cost = self.model.cost(mask)
+        if not cost.valid and len(cost.operators) == 1:
+            cost = layerwise_cost(self.graph, cost.operators[0], self.accelerator, self.sizes)
+        least = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
+        if cost.dram_bytes < least:
+            raise CostModelError(f"group {cost.operators} moves {cost.dram_bytes} bytes, below its compulsory {least}")
+        return cost

@@ -56,9 +56,7 @@ def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> 
     return PlanEvaluation(
         costs=costs,
         network_dram_bytes=network,
-        fusable_dram_bytes=sum(
-            cost.dram_bytes for cost in costs if mask_of(cost.operators) & oracle.fusable_mask
-        ),
+        fusable_dram_bytes=sum(cost.dram_bytes for cost in costs if mask_of(cost.operators) & oracle.fusable_mask),
         unfused_dram_bytes=oracle.unfused_dram_bytes,
         compulsory_dram_bytes=oracle.compulsory_dram_bytes,
         estimated_cycles=sum(cost.estimated_cycles for cost in costs),

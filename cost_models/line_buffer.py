@@ -256,8 +256,7 @@ class _Execution:
                 at = made[c]
                 if at < rows and first[at] < oldest:
                     oldest = first[at]
-            if row + 1 - oldest > peak[k]:
-                peak[k] = row + 1 - oldest
+            peak[k] = max(peak[k], row + 1 - oldest)
 
         return make
 

@@ -75,9 +75,7 @@ class Builder:
 
     def dense(self, source: int, units: int = 10) -> int:
         n, features = self.tensor(source).shape
-        return self.add(
-            "dense", (n, units), {source: SINGLE}, weight_elements=units * features, macs=units * features
-        )
+        return self.add("dense", (n, units), {source: SINGLE}, weight_elements=units * features, macs=units * features)
 
     def graph(self, *outputs: int) -> OperatorGraph:
         return OperatorGraph(

@@ -43,7 +43,14 @@ def test_unknown_key_is_named() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{"buffer_bytes": 1.5}, {"activation_bits": "8"}, {"clock_hz": True}, {"name": 3}, {"mac_pj": -1.0}, {"weight_bits": 65}],
+    [
+        {"buffer_bytes": 1.5},
+        {"activation_bits": "8"},
+        {"clock_hz": True},
+        {"name": 3},
+        {"mac_pj": -1.0},
+        {"weight_bits": 65},
+    ],
 )
 def test_wrong_types_and_values(data: dict[str, object]) -> None:
     (key,) = data

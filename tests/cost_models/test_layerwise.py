@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.graphs import Builder, chain
-
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.layerwise import layerwise_cost
 from tvm_fusion.graph import Operator, OperatorGraph, Tensor

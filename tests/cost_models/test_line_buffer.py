@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.graphs import Builder, chain, everything, residual_block, squeeze_and_excite
 
+from tests.graphs import Builder, chain, everything, residual_block, squeeze_and_excite
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel, line_buffer_cost
 from tvm_fusion.graph import OperatorGraph

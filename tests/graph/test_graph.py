@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.graphs import Builder, chain, residual_block, squeeze_and_excite
 
+from tests.graphs import Builder, chain, residual_block, squeeze_and_excite
 from tvm_fusion.errors import GraphError
 from tvm_fusion.graph import OperatorGraph, RowDemand, graph_from_json, graph_to_json, mask_of, members
 from tvm_fusion.graph.demand import ALL, ROW

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.graphs import Builder, chain, residual_block
 
+from tests.graphs import Builder, chain, residual_block
 from tvm_fusion.errors import PlanError
 from tvm_fusion.graph.graph import mask_of
 from tvm_fusion.graph.plan import Group, PartitionPlan

@@ -65,7 +65,7 @@ class RowDemand:
         kind = data.get("kind")
         if kind not in KINDS:
             raise GraphError(f"row demand kind {kind!r} is unknown; allowed: {', '.join(KINDS)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
             return cls(**values)
         except TypeError as error:

@@ -56,9 +56,7 @@ class OperatorGraph:
     @cached_property
     def predecessor_masks(self) -> tuple[int, ...]:
         """Mask of the operators that each operator reads directly."""
-        return tuple(
-            sum(1 << operand for operand in set(op.inputs) if operand >= 0) for op in self.operators
-        )
+        return tuple(sum(1 << operand for operand in set(op.inputs) if operand >= 0) for op in self.operators)
 
     @cached_property
     def successor_masks(self) -> tuple[int, ...]:
@@ -104,12 +102,10 @@ class OperatorGraph:
         """SHA-256 over everything that costs depend on; names and warnings are left out."""
         from tvm_fusion.graph.graph_io import operator_to_json, tensor_to_json
 
-        data = {
-            "inputs": [tensor_to_json(tensor) for tensor in self.inputs],
-            "operators": [operator_to_json(operator) for operator in self.operators],
-            "outputs": self.outputs,
-        }
-        for entry in (*data["inputs"], *data["operators"]):
+        inputs = [tensor_to_json(tensor) for tensor in self.inputs]
+        operators = [operator_to_json(operator) for operator in self.operators]
+        data = {"inputs": inputs, "operators": operators, "outputs": self.outputs}
+        for entry in (*inputs, *operators):
             entry.pop("name")
             entry.pop("attributes", None)
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,1 @@
+"""The command line ``tvm-fusion``: one file a sub-command."""

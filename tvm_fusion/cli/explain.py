@@ -1,0 +1,76 @@
+"""``tvm-fusion explain``: why a group does or does not fit on chip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tvm_fusion.cli import options
+from tvm_fusion.errors import PlanError
+
+if TYPE_CHECKING:
+    from tvm_fusion.graph.graph import OperatorGraph
+    from tvm_fusion.graph.plan import PartitionPlan
+
+EXAMPLE = "Example: tvm-fusion explain resnet18 --operators 3-9 --buffer 64KiB"
+
+
+def explain(
+    net: options.Net,
+    plan: options.PlanFile = None,
+    group: Annotated[int | None, typer.Option("--group", help="Number of a group of --plan, from 0.")] = None,
+    operators: Annotated[
+        str | None, typer.Option("--operators", metavar="IDS", help="Operator ids: 0,1,2 or 3-9.")
+    ] = None,
+    batch: options.Batch = 1,
+    accelerator: options.AcceleratorName = None,
+    buffer: options.Buffer = None,
+    activation_bits: options.ActivationBits = None,
+    weight_bits: options.WeightBits = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Explain a group: bytes by tensor against the buffer, and the smallest buffer at which it fits.
+
+    Give either --plan with --group, or --operators. Exit code 0 whether the group fits or not.
+    """
+    from tvm_fusion.cli import session
+
+    if (operators is None) == (plan is None) or (plan is None) != (group is None):
+        raise PlanError("give either --operators 0,1,2 or both --plan FILE and --group NUMBER")
+    ids = options.parse_operators(operators) if operators is not None else ()
+    options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)  # refuse bad options before long work
+    graph = session.load_graph(net, batch, verbose)
+    from tvm_fusion.reports.explanation import explain_group
+
+    saved: PartitionPlan | None = None
+    if plan is not None and group is not None:
+        from tvm_fusion.graph.plan_io import load_plan
+
+        saved = load_plan(plan, graph)
+        if not 0 <= group < len(saved.groups):
+            raise PlanError(f"--group {group} is not in the plan; it has groups 0 .. {len(saved.groups) - 1}")
+        ids = saved.groups[group].operators
+    else:
+        _check_group(graph, ids)
+    hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, saved)
+    explanation = explain_group(graph, ids, hardware)
+    if as_json:
+        session.print_json(explanation.to_json())
+        return 0
+    from tvm_fusion.reports.table import explanation_table
+
+    out = session.console()
+    out.print(explanation_table(explanation))
+    out.print(explanation.verdict(), markup=False)
+    return 0
+
+
+def _check_group(graph: OperatorGraph, ids: tuple[int, ...]) -> None:
+    """Raise PlanError unless ``ids`` could be a group: known, connected, on no cycle."""
+    from tvm_fusion.graph.plan import Group, PartitionPlan, check_plan
+
+    chosen = set(ids)
+    rest = tuple(Group((i,)) for i in range(len(graph)) if i not in chosen)
+    check_plan(graph, PartitionPlan((Group(ids), *rest)))

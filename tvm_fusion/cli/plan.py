@@ -1,0 +1,63 @@
+"""``tvm-fusion plan``: search for the plan that moves least."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tvm_fusion.cli import options
+
+EXAMPLE = "Example: tvm-fusion plan efficientnet_b3@300 --buffer 256KiB --algorithm exact -o plan.json"
+
+
+def plan(
+    net: options.Net,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Save the plan as JSON.")
+    ] = None,
+    batch: options.Batch = 1,
+    accelerator: options.AcceleratorName = None,
+    buffer: options.Buffer = None,
+    activation_bits: options.ActivationBits = None,
+    weight_bits: options.WeightBits = None,
+    scheme: options.Scheme = "lbdf",
+    algorithm: options.Algorithm = "best",
+    budget: options.Budget = 1000,
+    seed: options.Seed = 0,
+    time_limit: options.TimeLimit = None,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Search for the groups of operators that move the least data to and from DRAM.
+
+    Ctrl-C and --time-limit keep the best plan found so far.
+    """
+    from tvm_fusion.cli import planning, session
+    from tvm_fusion.files import check_writable
+
+    if output is not None:
+        check_writable(output)
+    options.check_scheme(scheme)
+    hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
+    options.at_least("--budget", budget, 1)
+    options.at_least("--seed", seed, 0)
+    seconds = options.parse_duration(time_limit)
+    planning.check_algorithm(algorithm)
+    graph = session.load_graph(net, batch, verbose)
+    found = planning.find(graph, hardware, algorithm, budget, seed, seconds)
+    if output is not None:
+        found.save(output)
+    if as_json:
+        session.print_json(found.to_json())
+        return found.exit_code
+    from tvm_fusion.reports.table import plan_table, totals_table
+
+    out = session.console()
+    out.print(plan_table(graph, found.evaluation))
+    out.print(totals_table(found.evaluation, hardware))
+    out.print(found.summary(), markup=False)
+    if output is not None:
+        out.print(f"saved {output}", markup=False)
+    return found.exit_code

@@ -1,0 +1,82 @@
+"""What every sub-command does: load its network quietly, and print a table or JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tvm_fusion.errors import FrontendError, FusionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tvm_fusion.graph.graph import OperatorGraph
+
+WIDTH_WITHOUT_TERMINAL = 140
+
+
+@contextlib.contextmanager
+def quiet(verbose: bool) -> Iterator[None]:
+    """Hold back what libraries print on stderr; show it with ``verbose`` or when one of them fails."""
+    from tvm_fusion.quiet import captured_stderr
+
+    if verbose:
+        yield
+        return
+    captured = None
+    try:
+        with captured_stderr() as captured:
+            yield
+    except FusionError:
+        raise  # one line of ours says what is wrong
+    except Exception:
+        if captured is not None:
+            sys.stderr.write(captured.text)
+        raise
+
+
+def load_graph(net: str, batch: int, verbose: bool) -> OperatorGraph:
+    """The operator graph of a network, or of a saved ``.json`` graph."""
+    if batch < 1:
+        raise FrontendError(f"--batch {batch} is too small; allowed: 1 or more")
+    if net.endswith(".json"):
+        return _saved_graph(net)
+    with quiet(verbose):
+        from tvm_fusion import frontends
+
+        return frontends.load_graph(net, batch=batch)
+
+
+def _saved_graph(path: str) -> OperatorGraph:
+    from tvm_fusion.graph.graph_io import graph_from_json
+
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise FrontendError(f"cannot read graph {path!r}: {error.strerror or error}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FrontendError(f"graph {path!r} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise FrontendError(f"graph {path!r} is not what 'tvm-fusion graph NET --json' prints: it is no JSON object")
+    return graph_from_json(data)
+
+
+def console() -> Console:
+    """Where tables go: stdout, as wide as the terminal or, without one, wide enough not to cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, soft_wrap=False, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """JSON on stdout, the keys in their given order."""
+    print(json.dumps(data, indent=1))
+
+
+def note(text: str) -> None:
+    """A remark on stderr that is no part of the answer."""
+    print(f"tvm-fusion: {text}", file=sys.stderr)

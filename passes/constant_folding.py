@@ -1,0 +1,83 @@
+"""Values of Relax calls whose arguments are all constants, in NumPy; TVM itself computes the rare rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from tvm_fusion.passes.elementwise import evaluate, is_elementwise
+from tvm_fusion.passes.relax_tools import Array, constant_array, dtype_of, ints, is_constant, op_name, shape_of
+
+# Uniform tensors whose shape alone is data: kept as a scalar where an elementwise consumer broadcasts it.
+SPLATS = ("full", "full_like", "zeros", "zeros_like", "ones", "ones_like")
+_IMPURE = ("multinomial_from_uniform", "print", "assert_op", "nn.dropout")
+_LARGEST_FOLDED_BY_TVM = 1 << 26
+
+
+def splat_value(call: Any) -> float | None:
+    """The one value of a ``full``-like call whose fill value is known, else None."""
+    name = op_name(call)
+    if name not in SPLATS:
+        return None
+    if name.startswith("full"):
+        fill = call.args[1]
+        return float(constant_array(fill)) if is_constant(fill) and constant_array(fill).size == 1 else None
+    return float(name.startswith("ones"))
+
+
+def fold(call: Any) -> Array | None:
+    """The value of ``call`` (its type known) if every tensor argument is constant, else None."""
+    name = op_name(call)
+    if not name or name.startswith("call") or name in _IMPURE or isinstance(call.ty, relax.TupleType):
+        return None
+    splat = splat_value(call)
+    if splat is not None:
+        return np.full(shape_of(call), splat, dtype_of(call))
+    if not all(_is_data(arg) for arg in call.args):
+        return None
+    arrays = [constant_array(arg) for arg in call.args if is_constant(arg)]
+    value = evaluate(call, arrays) if is_elementwise(call) and arrays else _structural(name, call, arrays)
+    if value is None:
+        return _fold_with_tvm(call)
+    return np.asarray(value, dtype=dtype_of(call)).reshape(shape_of(call))
+
+
+def _is_data(arg: Any) -> bool:
+    if isinstance(arg, relax.Tuple):
+        return all(is_constant(field) for field in arg.fields)
+    return is_constant(arg) or not isinstance(arg, relax.Var | relax.Call | relax.TupleGetItem)
+
+
+def _structural(name: str, call: Any, arrays: list[Array]) -> Array | None:
+    """Operators that only move or repeat elements."""
+    if name in ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten"):
+        return arrays[0].reshape(shape_of(call))
+    if name == "permute_dims":
+        axes = call.attrs.axes
+        return np.transpose(arrays[0], None if axes is None else ints(axes))
+    if name == "broadcast_to":
+        return np.broadcast_to(arrays[0], shape_of(call))
+    if name == "concat" and isinstance(call.args[0], relax.Tuple):
+        axis = call.attrs.axis
+        return np.concatenate([constant_array(f) for f in call.args[0].fields], 0 if axis is None else int(axis))
+    return None
+
+
+def _fold_with_tvm(call: Any) -> Array | None:
+    """Compile and run the one call; None if TVM cannot, or if it would be large."""
+    if int(np.prod(shape_of(call), dtype=np.int64)) > _LARGEST_FOLDED_BY_TVM:
+        return None
+    builder = relax.BlockBuilder()
+    try:
+        with builder.function("main", []):
+            with builder.dataflow():
+                result = builder.emit_output(call)
+            builder.emit_func_output(result)
+        executable = tvm.compile(builder.finalize(), "llvm")
+        machine = relax.VirtualMachine(executable, tvm.cpu())
+        return np.asarray(machine["main"]().numpy())
+    except Exception:  # TVM raises many kinds; an unfolded operator is merely one that executes
+        return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +16,7 @@ from tvm_fusion.errors import FusionError
 EXIT_INTERRUPTED = 130
 # typer carries its own click in some versions and uses the separate one in others; this is the
 # class of "wrong usage" of whichever it is.
-_UsageProblem = typer.BadParameter.__mro__[2]
+_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="tvm-fusion",
@@ -55,21 +57,33 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; every foreseen error is one line on stderr."""
+    """Run one command and return its exit code."""
+    return run_app(app, arguments or ["--help"], "tvm-fusion")
+
+
+def run_app(commands: typer.Typer, arguments: list[str], name: str) -> int:
+    """Run a typer program and return its exit code; every foreseen error is one line on stderr."""
     try:
-        result = app(arguments or ["--help"], prog_name="tvm-fusion", standalone_mode=False)
+        result = commands(arguments, prog_name=name, standalone_mode=False)
     except FusionError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(name, str(error), error.exit_code)
     except _UsageProblem as error:
-        return _fail(_usage(error), FusionError.exit_code)
+        return _fail(name, _usage(error), FusionError.exit_code)
     except typer.Exit as leaving:
         return int(leaving.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", EXIT_INTERRUPTED)
+        return _fail(name, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
+
+
+def run_program(function: Callable[..., int]) -> int:
+    """Run one function as a program of its own (the benchmarks), with the same errors and exit codes."""
+    program = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    program.command()(function)
+    return run_app(program, sys.argv[1:], Path(sys.argv[0]).name)
 
 
 def _usage(error: Exception) -> str:
@@ -79,8 +93,8 @@ def _usage(error: Exception) -> str:
     return f"{message} (see {command} --help)"
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"tvm-fusion: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(name: str, message: str, code: int) -> int:
+    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 

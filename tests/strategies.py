@@ -16,6 +16,7 @@ from tvm_fusion.graph.plan import PartitionPlan, group_order
 Draw = st.DrawFn
 MAX_HEIGHT = 72
 HEIGHTS = (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 20, 32, 48, 64)
+TALL = (24, 31, 40, 49, 56, 60, 64, 72)
 
 
 def accelerators() -> st.SearchStrategy[Accelerator]:
@@ -30,17 +31,21 @@ def accelerators() -> st.SearchStrategy[Accelerator]:
 
 
 @st.composite
-def operator_graphs(draw: Draw, max_operators: int = 12) -> OperatorGraph:
-    """Graphs with every kind of row demand, branches, skips, several inputs and outputs."""
+def operator_graphs(draw: Draw, max_operators: int = 12, regular: bool = False) -> OperatorGraph:
+    """Graphs with every kind of row demand, branches, skips, several inputs and outputs.
+
+    ``regular``: tall maps and constant strides only, where the fast form can jump over periods.
+    """
     b = Builder(batch=draw(st.sampled_from((1, 1, 2, 3))), inputs=0)
-    heights = st.sampled_from(HEIGHTS)
+    heights = st.sampled_from(TALL if regular else HEIGHTS)
+    makers = st.sampled_from(REGULAR if regular else MAKERS)
     same = draw(heights)
     for k in range(draw(st.integers(1, 3))):
         shape = (b.batch, draw(st.integers(1, 4)), draw(st.one_of(st.just(same), heights)), draw(st.integers(1, 4)))
         dtype = draw(st.sampled_from(("float32", "float16", "int8")))
         b.inputs.append(Tensor(f"x{k}", shape, dtype=dtype, row_axis=2, batch=b.batch))
     for _ in range(draw(st.integers(1, max_operators))):
-        draw(st.sampled_from(MAKERS))(draw, b)
+        draw(makers)(draw, b)
     if not b.operators:
         b.conv(-1, kernel=1)
     read = {operand for op in b.operators for operand in op.inputs}
@@ -100,7 +105,8 @@ def _source(draw: Draw, b: Builder, accept: Callable[[Tensor], bool] = lambda t:
     every = [i for i in [*range(-len(b.inputs), 0), *range(len(b.operators))] if accept(b.tensor(i))]
     if not every:
         return None
-    return draw(st.one_of(st.sampled_from(every[-2:]), st.sampled_from(every)))
+    source: int = draw(st.one_of(st.sampled_from(every[-2:]), st.sampled_from(every)))
+    return source
 
 
 def _is_map(tensor: Tensor) -> bool:
@@ -255,4 +261,14 @@ MAKERS: tuple[Maker, ...] = (
     _same_convolution,
     _merge,
     _activation,
+)
+REGULAR: tuple[Maker, ...] = (
+    _same_convolution,
+    _convolution,
+    _activation,
+    _merge,
+    _by_row,
+    _convolution,
+    _merge,
+    _gate,
 )

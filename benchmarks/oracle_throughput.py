@@ -72,16 +72,30 @@ def measure(graph: OperatorGraph, accelerator: Any, groups: list[int], simulated
 def main(
     net: Annotated[str, typer.Option("--net", help="A name, an .onnx or a .pt2 file.")] = "efficientnet_b3",
     buffer: options.Buffer = None,
-    groups: Annotated[int, typer.Option("--groups", help="New groups asked of the oracle.")] = 5000,
-    simulated: Annotated[int, typer.Option("--simulated", help="How many of them the simulator runs as well.")] = 300,
-    largest: Annotated[int, typer.Option("--largest", help="Most operators of a group.")] = 20,
+    groups: Annotated[
+        int,
+        typer.Option(
+            "--groups", parser=options.whole("--groups", 1), metavar="N", help="New groups asked of the oracle."
+        ),
+    ] = 5000,
+    simulated: Annotated[
+        int,
+        typer.Option(
+            "--simulated",
+            parser=options.whole("--simulated", 1),
+            metavar="N",
+            help="How many of them the simulator runs as well.",
+        ),
+    ] = 300,
+    largest: Annotated[
+        int,
+        typer.Option("--largest", parser=options.whole("--largest", 2), metavar="N", help="Most operators of a group."),
+    ] = 20,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/oracle]")] = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Measure the oracle's throughput."""
-    for option, value in (("--groups", groups), ("--simulated", simulated), ("--largest", largest - 1)):
-        options.at_least(option, value, 1)
     hardware = options.accelerator_of(None, buffer)
     folder = output_folder(output, RESULTS, "oracle")
     record = Record(folder / "results.json", network=net, accelerator=hardware.to_json(), seed=seed)

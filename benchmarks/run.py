@@ -134,7 +134,6 @@ def main(
     names, seed_list = options.parse_list(algorithms, "--algorithms"), options.parse_seeds(seeds)
     for name in set(names) - {UNFUSED, FUSE_OPS}:
         planning.check_algorithm(name)
-    options.at_least("--budget", budget, 1)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     folder = output_folder(output, RESULTS, net)
     record = Record(

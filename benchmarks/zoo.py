@@ -141,14 +141,15 @@ def main(
     only: Annotated[str | None, typer.Option("--only", help="Names by comma instead of all.")] = None,
     buffer: options.Buffer = None,
     algorithm: options.Algorithm = "best",
-    limit: Annotated[int, typer.Option("--limit", help="Seconds for one network.")] = 600,
+    limit: Annotated[
+        int, typer.Option("--limit", parser=options.whole("--limit", 1), metavar="N", help="Seconds for one network.")
+    ] = 600,
     again: Annotated[bool, typer.Option("--again", help="Also those that an earlier run has done.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/zoo]")] = None,
     child: Annotated[str | None, typer.Option("--child", hidden=True)] = None,
 ) -> int:
     """Try every network of the zoo; resume where an earlier run ended. Exit code 1: one failed."""
     table = networks()
-    options.at_least("--limit", limit, 1)
     folder = output_folder(output, RESULTS, "zoo")
     names = [child] if child else options.parse_list(only, "--only") if only is not None else list(table)
     for name in names:

@@ -32,8 +32,6 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     from tvm_fusion.passes.extract import extract
     from tvm_fusion.passes.normalize import normalize
 
-    if batch < 1:
-        raise CompileError(f"--batch {batch} is too small; allowed: 1 or more")
     network = load_network(net, batch=batch, seed=seed)
     extraction = extract(normalize(network.module))
     return LoadedNetwork(network.name, extraction.module, extraction.graph)

@@ -49,8 +49,6 @@ def compile_(
         check_writable(path)
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
-    options.at_least("--budget", budget, 1)
-    options.at_least("--seed", seed, 0)
     seconds = options.parse_duration(time_limit)
     planning.check_algorithm(algorithm)
     from tvm_fusion.cli import building

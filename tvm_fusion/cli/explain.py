@@ -19,7 +19,12 @@ EXAMPLE = "Example: tvm-fusion explain resnet18 --operators 3-9 --buffer 64KiB"
 def explain(
     net: options.Net,
     plan: options.PlanFile = None,
-    group: Annotated[int | None, typer.Option("--group", help="Number of a group of --plan, from 0.")] = None,
+    group: Annotated[
+        int | None,
+        typer.Option(
+            "--group", parser=options.whole("--group", 0), metavar="N", help="Number of a group of --plan, from 0."
+        ),
+    ] = None,
     operators: Annotated[
         str | None, typer.Option("--operators", metavar="IDS", help="Operator ids: 0,1,2 or 3-9.")
     ] = None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tvm_fusion.errors import AcceleratorError, PlanError, SearchError
+from tvm_fusion.errors import AcceleratorError, FusionError, PlanError, SearchError
 
 if TYPE_CHECKING:
     from tvm_fusion.cost_models.accelerator import Accelerator
@@ -21,6 +22,18 @@ _RANGE = re.compile(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*")
 _HARDWARE = "Accelerator"
 _SEARCH = "Search"
 
+
+def whole(option: str, least: int) -> Callable[[Any], int]:
+    """A parser of whole numbers of at least ``least`` whose error names the value."""
+
+    def parse(value: Any) -> int:
+        if not re.fullmatch(r"-?\d{1,18}", str(value)) or int(value) < least:
+            raise FusionError(f"{option} {value!s} is not a whole number of at least {least}")
+        return int(value)
+
+    return parse
+
+
 Net = Annotated[
     str,
     typer.Argument(
@@ -29,7 +42,12 @@ Net = Annotated[
         "file, or the .json that 'tvm-fusion graph NET --json' printed.",
     ),
 ]
-Batch = Annotated[int, typer.Option("--batch", help="Images of one run: sets a dynamic batch dimension.")]
+Batch = Annotated[
+    int,
+    typer.Option(
+        "--batch", parser=whole("--batch", 1), metavar="N", help="Images of one run: sets a dynamic batch dimension."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what TVM and torch print on stderr by themselves.")]
 
@@ -73,8 +91,26 @@ Algorithm = Annotated[
         rich_help_panel=_SEARCH,
     ),
 ]
-Budget = Annotated[int, typer.Option("--budget", help="Plans that a search may propose.", rich_help_panel=_SEARCH)]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same plan.", rich_help_panel=_SEARCH)]
+Budget = Annotated[
+    int,
+    typer.Option(
+        "--budget",
+        parser=whole("--budget", 1),
+        metavar="N",
+        help="Plans that a search may propose.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        parser=whole("--seed", 0),
+        metavar="N",
+        help="The same seed gives the same plan.",
+        rich_help_panel=_SEARCH,
+    ),
+]
 TimeLimit = Annotated[
     str | None,
     typer.Option(
@@ -112,7 +148,7 @@ def accelerator_of(
 def _bits(key: str, text: str) -> int | None:
     if text == "dtype":
         return None
-    if not re.fullmatch(r"\d{1,4}", text):
+    if not re.fullmatch(r"\d{1,4}", text) or not 1 <= int(text) <= 64:
         raise AcceleratorError(f"--{key.replace('_', '-')} {text!r} is neither a whole number 1 .. 64 nor 'dtype'")
     return int(text)
 
@@ -143,12 +179,6 @@ def parse_operators(text: str) -> tuple[int, ...]:
             raise PlanError(f"--operators {text!r} is not a list of operator ids such as 0,1,2 or 3-9")
         found.update(range(first, last + 1))
     return tuple(sorted(found))
-
-
-def at_least(option: str, value: int, least: int) -> None:
-    """Raise SearchError unless a whole number is large enough."""
-    if value < least:
-        raise SearchError(f"{option} {value} is too small; allowed: {least} or more")
 
 
 def parse_list(text: str, option: str) -> list[str]:

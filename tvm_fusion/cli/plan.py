@@ -41,8 +41,6 @@ def plan(
         check_writable(output)
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
-    options.at_least("--budget", budget, 1)
-    options.at_least("--seed", seed, 0)
     seconds = options.parse_duration(time_limit)
     planning.check_algorithm(algorithm)
     graph = session.load_graph(net, batch, verbose)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tvm_fusion.search import SearchResult
 
 # Algorithms whose answer no seed changes.
-_DETERMINISTIC = ("exact", "interval-dp")
+_DETERMINISTIC = ("exact", "interval-dp", "unfused")
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,12 @@ class Found:
     def summary(self) -> str:
         """One line: algorithm, effort, and whether the plan is proven optimal."""
         proof = "proven optimal over all acyclic partitions" if self.result.optimal else "not proven optimal"
+        ended = "" if self.result.ended_by == "finished" else f", ended by the {self.result.ended_by}"
+        if self.result.ended_by == "interrupted":
+            ended = ", interrupted: the best plan so far"
         return (
             f"{self.result.algorithm}, seed {self.result.seed}: {self.result.plans_proposed} plans, "
-            f"{self.groups_evaluated} groups evaluated, {self.result.seconds:.1f} s; {proof}"
+            f"{self.groups_evaluated} groups evaluated, {self.result.seconds:.1f} s{ended}; {proof}"
         )
 
 

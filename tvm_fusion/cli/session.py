@@ -41,8 +41,6 @@ def quiet(verbose: bool) -> Iterator[None]:
 
 def load_graph(net: str, batch: int, verbose: bool) -> OperatorGraph:
     """The operator graph of a network, or of a saved ``.json`` graph."""
-    if batch < 1:
-        raise FrontendError(f"--batch {batch} is too small; allowed: 1 or more")
     if net.endswith(".json"):
         return _saved_graph(net)
     with quiet(verbose):

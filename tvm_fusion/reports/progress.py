@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-#: Called with (plans proposed, best network DRAM bytes so far or None).
-ProgressCallback = Callable[[int, int | None], None]
+#: Called with (plans proposed, best network DRAM bytes so far).
+ProgressCallback = Callable[[int, int], None]
 
 
 @contextlib.contextmanager
@@ -32,8 +32,7 @@ def search_progress(algorithm: str, budget_plans: int) -> Iterator[ProgressCallb
 
 
 def _reporter(bar: RichProgress, task: TaskID) -> ProgressCallback:
-    def report(plans: int, best_bytes: int | None) -> None:
-        best = "-" if best_bytes is None else f"{best_bytes / 1e6:.3f} MB"
-        bar.update(task, completed=plans, best=best)
+    def report(plans: int, best_bytes: int) -> None:
+        bar.update(task, completed=plans, best=f"{best_bytes / 1e6:.3f} MB")
 
     return report

@@ -1,0 +1,56 @@
+"""What only shows in processes of their own: Ctrl-C, hash seeds, a reader that leaves, the progress bar."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "tvm_fusion.cli.main"]
+
+
+def test_ctrl_c_keeps_the_best_plan_so_far(saved_graph: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    arguments = ["plan", str(saved_graph), "--algorithm", "random-search", "--budget", "999999999", "-o", str(path)]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert err == ""
+    assert "interrupted: the best plan so far" in out
+    assert path.is_file()
+
+
+def test_hash_seed_does_not_matter(saved_graph: Path) -> None:
+    arguments = ["plan", str(saved_graph), "--algorithm", "local-search", "--budget", "40", "--buffer", "1500"]
+    outputs = []
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        path = saved_graph.parent / f"{seed}.json"
+        subprocess.run([*COMMAND, *arguments, "-o", str(path)], check=True, capture_output=True, env=environment)
+        outputs.append(path.read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_reader_that_leaves_early(saved_graph: Path) -> None:
+    line = f"{' '.join(COMMAND)} graph {saved_graph} --json | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], check=False, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == "{\n"
+
+
+def test_progress_bar_on_a_terminal(saved_graph: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["plan", str(saved_graph), "--algorithm", "random-search", "--budget", "300"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    subprocess.run([*COMMAND, *arguments], check=True, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode(errors="replace")
+    os.close(ours)
+    assert "best" in shown
+    assert "MB" in shown

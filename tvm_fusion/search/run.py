@@ -1,0 +1,140 @@
+"""search(): run one algorithm on one graph and keep the best plan, whatever ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.errors import SearchError
+from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.plan import PartitionPlan
+from tvm_fusion.search.algorithm import Algorithm
+from tvm_fusion.search.problem import FusionProblem, Partition
+from tvm_fusion.search.random_split import RandomSplit
+from tvm_fusion.search.registry import algorithm_factory
+from tvm_fusion.search.split import Splitter
+from tvm_fusion.search.termination import Termination
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The best plan of a search. ``history`` has (plans proposed, seconds, DRAM bytes) of every improvement.
+
+    ``optimal`` says that the plan is proven to be the optimum; ``certificate`` what the proof rests on.
+    ``ended_by``: the algorithm itself ("finished"), the "budget", the "time limit", or "interrupted".
+    """
+
+    plan: PartitionPlan
+    network_dram_bytes: int
+    algorithm: str
+    seed: int
+    plans_proposed: int
+    seconds: float
+    optimal: bool
+    certificate: dict[str, Any]
+    history: list[tuple[int, float, int]]
+    ended_by: Literal["finished", "budget", "time limit", "interrupted"] = "finished"
+
+
+def search(
+    graph: OperatorGraph,
+    oracle: Oracle,
+    algorithm: str = "best",
+    budget_plans: int = 1000,
+    seed: int = 0,
+    time_limit_seconds: float | None = None,
+    progress: Progress | None = None,
+    splitter: Splitter | None = None,
+) -> SearchResult:
+    """The best plan that ``algorithm`` finds within a budget of plans and, if given, of seconds.
+
+    Every complete plan that it proposes counts. ``progress`` is called with the plans proposed so far and
+    the best DRAM bytes. Ctrl-C and the time limit end the search with the best plan so far; before the
+    first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid groups
+    (default: at random). The same seed gives the same plan, unless the time limit ends the search.
+
+    Raises SearchError for an unknown algorithm, an impossible budget, time limit or seed, a graph
+    without operators or with too many ideals for ``exact``.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SearchError(f"seed {seed!r} is not allowed; it must be a whole number from 0")
+    termination = Termination(budget_plans, time_limit_seconds)
+    factory = algorithm_factory(algorithm)
+    problem = FusionProblem(graph, oracle)
+    run = _Run(problem, termination, progress)
+    try:
+        running = factory(problem, np.random.default_rng(seed), splitter or RandomSplit(), termination.out_of_time)
+        run.until_the_end(running)
+    except KeyboardInterrupt:
+        run.ended_by = "interrupted"
+    best = PartitionPlan.from_masks(graph, run.best, algorithm=algorithm, seed=seed)
+    proven = run.ended_by != "interrupted" and run.optimal
+    return SearchResult(
+        plan=best,
+        network_dram_bytes=run.best_bytes,
+        algorithm=algorithm,
+        seed=seed,
+        plans_proposed=termination.proposed,
+        seconds=termination.seconds,
+        optimal=proven,
+        certificate=run.certificate if proven else {},
+        history=run.history,
+        ended_by=run.ended_by,
+    )
+
+
+@dataclass
+class _Run:
+    """The loop of asking and telling, with the best plan so far."""
+
+    problem: FusionProblem
+    termination: Termination
+    progress: Progress | None
+    ended_by: Literal["finished", "budget", "time limit", "interrupted"] = "finished"
+    optimal: bool = False
+    certificate: dict[str, Any] = field(default_factory=dict)
+    history: list[tuple[int, float, int]] = field(default_factory=list)
+    best: Partition = ()
+    best_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.best = self.problem.unfused
+        self.best_bytes = self.problem.oracle.unfused_dram_bytes
+
+    def until_the_end(self, algorithm: Algorithm) -> None:
+        """Ask and tell until the algorithm, the budget or the time is at its end."""
+        termination = self.termination
+        while not algorithm.finished:
+            if termination.left <= 0:
+                self.ended_by = "budget"
+                break
+            if termination.out_of_time():
+                self.ended_by = "time limit"
+                break
+            asked = algorithm.ask(termination.left)
+            if not asked:
+                break
+            if len(asked) > termination.left:
+                raise SearchError(f"algorithm proposed {len(asked)} plans where {termination.left} were left")
+            found = [self._propose(partition) for partition in asked]
+            algorithm.tell(asked, found)
+        if termination.out_of_time() and not algorithm.optimal:
+            self.ended_by = "time limit"
+        self.optimal, self.certificate = algorithm.optimal, algorithm.certificate
+
+    def _propose(self, partition: Partition) -> int:
+        dram_bytes = self.problem.plan_bytes(partition)
+        self.termination.proposed += 1
+        if dram_bytes < self.best_bytes or not self.history:
+            if dram_bytes <= self.best_bytes:
+                self.best, self.best_bytes = partition, dram_bytes
+            self.history.append((self.termination.proposed, self.termination.seconds, self.best_bytes))
+        if self.progress is not None:
+            self.progress(self.termination.proposed, self.best_bytes)
+        return dram_bytes

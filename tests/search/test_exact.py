@@ -1,0 +1,103 @@
+"""The proven optimum is the optimum; its bound is one; it refuses what is too large."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.graphs import chain, everything, residual_block, squeeze_and_excite
+from tests.search.brute_force import optimum
+from tests.search.networks import efficientnet_b3, parallel_chains, small_graph
+from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.errors import SearchError
+from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.search import search
+from tvm_fusion.search.growth import GrowthBound
+from tvm_fusion.search.problem import FusionProblem
+
+choices = st.lists(st.tuples(*[st.integers(0, 20)] * 3), min_size=1, max_size=7)
+buffers = st.sampled_from([200, 350, 500, 700, 1000, 1500, 3000])
+
+
+def problem_of(graph: OperatorGraph, buffer_bytes: int) -> FusionProblem:
+    return FusionProblem(graph, Oracle(graph, Accelerator(buffer_bytes=buffer_bytes)))
+
+
+@settings(max_examples=80, deadline=None)
+@given(choices, buffers)
+def test_exact_is_the_optimum_over_all_acyclic_partitions(facts: list[tuple[int, int, int]], buffer: int) -> None:
+    problem = problem_of(small_graph(facts), buffer)
+    best = optimum(problem)
+    for name in ("exact", "best"):
+        result = search(problem.graph, problem.oracle, name)
+        assert result.network_dram_bytes == best
+        assert result.optimal
+        assert result.certificate["lower_bound_bytes"] == best
+    assert search(problem.graph, problem.oracle, "interval-dp").network_dram_bytes >= best
+    assert problem.oracle.compulsory_dram_bytes <= best <= problem.oracle.unfused_dram_bytes
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 20)] * 3), min_size=1, max_size=14), st.randoms(use_true_random=False))
+def test_growth_bound_is_sound_exact_in_dram_and_grows(facts: list[tuple[int, int, int]], random: object) -> None:
+    problem = problem_of(small_graph(facts), 10**9)
+    graph, bound = problem.graph, GrowthBound(problem)
+    ready = [i for i in range(len(graph)) if not graph.predecessor_masks[i]]
+    before = random.randrange(len(graph))  # type: ignore[attr-defined]
+    ideal = group = needed = moved = needed_before = 0
+    requirements: list[int] = []
+    while ready:
+        i = ready.pop(random.randrange(len(ready)))  # type: ignore[attr-defined]
+        if ideal.bit_count() >= before:
+            needed, moved = bound.add(group, needed, moved, i)
+            group |= 1 << i
+            cost = problem.oracle.model.cost(group)
+            assert needed >= needed_before
+            assert cost.dram_bytes == moved
+            assert bound.total(group) == (needed, moved)
+            # What is needed now is needed by every group that this one grows into.
+            requirements.append(needed)
+            assert all(bytes_ <= cost.buffer_bytes for bytes_ in requirements)
+            needed_before = needed
+        ideal |= 1 << i
+        ready += [c for c in members(graph.successor_masks[i]) if not graph.predecessor_masks[c] & ~ideal]
+
+
+@pytest.mark.parametrize("graph", [chain(3), residual_block(), squeeze_and_excite()])
+def test_everything_in_one_group_when_the_buffer_is_large(graph: OperatorGraph) -> None:
+    oracle = Oracle(graph, Accelerator(buffer_bytes=10**9))
+    result = search(graph, oracle, "exact")
+    assert result.plan.masks == (everything(graph),)
+    assert result.network_dram_bytes == oracle.compulsory_dram_bytes
+
+
+def test_efficientnet_b3_is_solved_and_proven_within_its_time() -> None:
+    graph = efficientnet_b3()
+    result = search(graph, Oracle(graph, Accelerator()), "exact")
+    assert result.optimal
+    assert result.network_dram_bytes == result.certificate["lower_bound_bytes"] <= 41_700_000
+    assert result.certificate["ideals"] == len(graph) + 1
+    assert result.plans_proposed == 1
+    assert result.seconds < 10
+
+
+def test_too_many_ideals_are_refused_with_a_way_out() -> None:
+    graph = parallel_chains(6, 6)  # 7**6 + 1 ideals
+    oracle = Oracle(graph, Accelerator())
+    with pytest.raises(SearchError, match=r"more than 100000 ideals.*'interval-dp' or 'best'"):
+        search(graph, oracle, "exact")
+    result = search(graph, oracle, "best", budget_plans=20)
+    assert not result.optimal
+    assert result.certificate == {}
+    assert result.network_dram_bytes < oracle.unfused_dram_bytes
+
+
+def test_branches_with_few_ideals_are_solved() -> None:
+    graph = parallel_chains(3, 4)
+    oracle = Oracle(graph, Accelerator(buffer_bytes=2000))
+    exact = search(graph, oracle, "exact")
+    assert exact.certificate["ideals"] == 5**3 + 1
+    for name in ("interval-dp", "local-search", "nsga2"):
+        assert search(graph, oracle, name, budget_plans=300).network_dram_bytes >= exact.network_dram_bytes

@@ -22,11 +22,6 @@ FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_healt
 MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def lines(graph: OperatorGraph, mask: int | None = None) -> dict[int, int]:
-    result = simulate_line_buffer(graph, mask or everything(graph), ACCELERATOR)
-    return {buffer.tensor: buffer.lines for buffer in result.buffers}
-
-
 def assert_equal_to_fast_form(graph: OperatorGraph, mask: int, accelerator: Accelerator) -> SimulationResult:
     fast = line_buffer_cost(graph, mask, accelerator)
     slow = simulate_line_buffer(graph, mask, accelerator)
@@ -36,6 +31,11 @@ def assert_equal_to_fast_form(graph: OperatorGraph, mask: int, accelerator: Acce
     assert slow.weight_bytes == fast.weight_bytes == fast.weight_buffer_bytes
     assert slow.peak_occupancy_bytes <= slow.buffer_bytes
     return slow
+
+
+def lines(graph: OperatorGraph) -> dict[int, int]:
+    result = assert_equal_to_fast_form(graph, everything(graph), ACCELERATOR)
+    return {buffer.tensor: buffer.lines for buffer in result.buffers}
 
 
 @pytest.mark.parametrize(("kernel", "stride", "expected"), [(3, 1, 3), (3, 2, 3), (1, 1, 1)])

@@ -102,7 +102,7 @@ class _Reader:
     def take(self, root: Any, members: list[Any]) -> None:
         """Write the operator of one cluster, or hang a view on the operator that it looks at."""
         value = self.clusters.value[root]
-        if isinstance(value, relax.TupleGetItem) or (op_name(value) in VIEWS and self._is_free_view(root, value)):
+        if isinstance(value, relax.TupleGetItem | relax.Var) or (op_name(value) in VIEWS and self._is_free_view(root, value)):
             source = variables(value)[0]
             if source in self.owner:
                 number = self.owner[source]
@@ -149,6 +149,8 @@ class _Reader:
         return axis is None or shape_of(root)[axis] == 1
 
     def _viewed_axis(self, root: Any, value: Any) -> int | None:
+        if isinstance(value, relax.Var):
+            return self.axes.axis(value)
         return None if isinstance(value, relax.TupleGetItem) else row_facts(value, self.axes).row_axis
 
     def _facts(self, root: Any, members: list[Any]) -> RowFacts:

@@ -148,6 +148,8 @@ class _Writer:
             return relax.Tuple([value.args[0], value.args[0]])
         if op_name(value) == "clip":
             return self._clip(value)
+        if op_name(value) == "sum":
+            return self._sum_of_stack(value)
         return self._affine(value, var)
 
     def _item(self, value: Any) -> Any:
@@ -180,6 +182,20 @@ class _Writer:
         if float(low.value) > float(high.value):
             return call
         return self.builder.normalize(relax.Call(call.op, [inner.args[0], low, high], call.attrs, call.ty_args))
+
+    def _sum_of_stack(self, call: Any) -> Any:
+        """Additions for ONNX's n-ary Sum, which is imported as the sum over a stack."""
+        stack = self.definitions.get(call.args[0])
+        if op_name(stack) != "stack" or bool(call.attrs.keepdims) or call.attrs.axis is None:
+            return call
+        axes, axis = ints(call.attrs.axis), int(stack.attrs.axis)
+        fields = getattr(stack.args[0], "fields", ())
+        if len(axes) != 1 or len(fields) < 2 or (axes[0] - axis) % len(shape_of(call.args[0])):
+            return call
+        total = fields[0]
+        for field in fields[1:-1]:
+            total = self.emit(relax.op.add(total, field), "partial_sum", True)
+        return self.builder.normalize(relax.op.add(total, fields[-1]))
 
     def _affine(self, call: Any, var: Any) -> Any:
         """A per-channel constant after a convolution or another such constant joins it."""

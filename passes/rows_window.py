@@ -51,8 +51,24 @@ def _window(call: Any, kernel: tuple[int, ...]) -> Window:
     )
 
 
-def _slide(window: Window) -> RowDemand:
-    return RowDemand("window", window.kernel[0], window.stride[0], window.padding[0], window.dilation[0])
+def _slide(call: Any, kernel: tuple[int, ...], axis: int) -> RowDemand:
+    """The window's demand along ``axis``, whichever spatial axis the rows are."""
+    rank = _rank(op_name(call))
+    place = _SPATIAL[rank].index(_layout(call)[axis])
+    values = [_each(ints(given), rank)[place] for given in (call.attrs.strides, call.attrs.dilation)]
+    return RowDemand("window", kernel[place], values[0], _padding(call, rank)[place], values[1])
+
+
+def _each(values: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return values * rank if len(values) == 1 else values
+
+
+def _row_axis(call: Any, x: Any, axes: RowAxes) -> int | None:
+    """The operand's own rows if they are a spatial axis, the first spatial axis if it is one row, else None."""
+    axis = axes.axis(x)
+    if axis is None:
+        return spatial_row_axis(call)
+    return axis if _layout(call)[axis] in _SPATIAL[_rank(op_name(call))] else None
 
 
 def _kernel(call: Any) -> tuple[tuple[int, ...], int]:
@@ -65,9 +81,10 @@ def _kernel(call: Any) -> tuple[tuple[int, ...], int]:
 @rule("nn.conv1d", "nn.conv2d", "nn.conv3d")
 def convolution(call: Any, axes: RowAxes) -> RowFacts:
     """Grouped, depthwise, dilated and asymmetrically padded ones alike."""
-    x, axis = call.args[0], spatial_row_axis(call)
+    x = call.args[0]
+    axis = _row_axis(call, x, axes)
     name = op_name(call)
-    if not is_constant(call.args[1]) or axes.axis(x) not in (axis, None):
+    if not is_constant(call.args[1]) or axis is None:
         return conservative(call, axes)
     kernel, elements = _kernel(call)
     layout = str(call.attrs.kernel_layout)
@@ -76,7 +93,7 @@ def convolution(call: Any, axes: RowAxes) -> RowFacts:
     macs = math.prod(shape_of(call)) // axes.batch * (elements // out_channels)
     groups, channels = int(call.attrs.groups), shape_of(x)[_layout(call).index("C")]
     type_ = f"depthwise_{name[3:]}" if groups == channels > 1 else name[3:]
-    demand = _slide(window) if axes.axis(x) == axis else whole(1)
+    demand = _slide(call, kernel, axis) if axes.axis(x) == axis else whole(1)
     return RowFacts(type_, axis, {x: demand}, window if "3d" not in name else None, macs=macs)
 
 
@@ -106,12 +123,15 @@ def transposed_convolution(call: Any, axes: RowAxes) -> RowFacts:
 @rule("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d", "nn.avg_pool1d", "nn.avg_pool2d", "nn.avg_pool3d")
 def pooling(call: Any, axes: RowAxes) -> RowFacts:
     """A pooling window; one that covers every row at once accumulates."""
-    x, axis = call.args[0], spatial_row_axis(call)
-    if axes.axis(x) not in (axis, None):
+    x = call.args[0]
+    axis = _row_axis(call, x, axes)
+    if axis is None:
         return conservative(call, axes)
-    window = _window(call, ints(call.attrs.pool_size))
-    covers = shape_of(call)[axis] == 1 and window.kernel[0] >= shape_of(x)[axis] > 1 and window.dilation[0] == 1
-    demand = ACCUMULATE if covers else _slide(window)
+    kernel = _each(ints(call.attrs.pool_size), _rank(op_name(call)))
+    window = _window(call, kernel)
+    demand = _slide(call, kernel, axis)
+    if shape_of(call)[axis] == 1 and demand.rows(0, shape_of(x)[axis]) == (0, shape_of(x)[axis] - 1) and demand.dilation == 1:
+        demand = ACCUMULATE if shape_of(x)[axis] > 1 else demand
     type_ = op_name(call)[3:]
     if axes.axis(x) is None:
         demand = whole(1)

@@ -73,39 +73,6 @@ def efficientnet_b3(size: int = 300, stages: int = 7, two_op_swish: bool = False
     return b.graph(b.dense(b.flatten(b.pool(at)), 1000))
 
 
-def small_graph(choices: list[tuple[int, int, int]]) -> OperatorGraph:
-    """Any list of three numbers an operator makes a graph: branches, skips, pooling, broadcast, stride."""
-    b = Builder(height=8, channels=4, inputs=2)
-    pooled: list[int] = []
-    maps = [-1, -2]
-    for kind, first, second in choices:
-        source = maps[first % len(maps)]
-        same = [m for m in maps if b.tensor(m).shape == b.tensor(source).shape and m != source]
-        match kind % 6:
-            case 0:
-                maps.append(b.conv(source, 3, 1 + second % 2, 4 + second % 3))
-            case 1:
-                maps.append(b.conv(source, 1, 1, 4))
-            case 2:
-                maps.append(b.pointwise(source))
-            case 3 if same:
-                maps.append(b.pointwise(source, same[second % len(same)], type_="add"))
-            case 4:
-                pooled.append(b.pool(source))
-            case 5 if pooled:
-                gate = pooled[second % len(pooled)]
-                if b.tensor(gate).shape[1] == b.tensor(source).shape[1]:
-                    maps.append(b.pointwise(source, gate, type_="multiply"))
-                else:
-                    maps.append(b.conv(source, 3, dilation=2))
-            case _:
-                maps.append(b.conv(source, 3, 1, 6))
-    read = {operand for op in b.operators for operand in op.inputs}
-    sinks = [op.id for op in b.operators if op.id not in read]
-    extra = [op.id for op in b.operators if op.id % 5 == 3 and op.id not in sinks]
-    return b.graph(*sinks, *extra)
-
-
 def parallel_chains(chains: int, length: int) -> OperatorGraph:
     """``chains`` branches of ``length`` convolutions of one input, added up at the end: many ideals."""
     b = Builder(height=16)

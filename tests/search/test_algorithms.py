@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.search.networks import efficientnet_b3, small_graph
+from tests.search.networks import efficientnet_b3
+from tests.strategies import accelerators, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.evaluation import evaluate_plan
 from tvm_fusion.cost_models.oracle import Oracle
@@ -40,15 +41,10 @@ def test_plan_is_valid_and_its_cost_is_right(name: str, b3_start: OperatorGraph,
     assert all(a[0] < b[0] and a[1] <= b[1] and a[2] > b[2] for a, b in pairwise(result.history))
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(st.tuples(*[st.integers(0, 20)] * 3), min_size=1, max_size=12),
-    st.sampled_from([250, 500, 1000]),
-    st.sampled_from(NAMES),
-)
-def test_small_graphs_with_branches(facts: list[tuple[int, int, int]], buffer: int, name: str) -> None:
-    graph = small_graph(facts)
-    oracle = Oracle(graph, Accelerator(buffer_bytes=buffer))
+@settings(max_examples=60, deadline=None)
+@given(operator_graphs(), accelerators(), st.sampled_from(NAMES))
+def test_small_graphs_with_branches(graph: OperatorGraph, accelerator: Accelerator, name: str) -> None:
+    oracle = Oracle(graph, accelerator)
     result = search(graph, oracle, name, budget_plans=25)
     assert evaluate_plan(graph, result.plan, oracle).valid
     assert 1 <= result.plans_proposed <= 25

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.graphs import chain, everything, residual_block, squeeze_and_excite
 from tests.search.brute_force import optimum
-from tests.search.networks import efficientnet_b3, parallel_chains, small_graph
+from tests.search.networks import efficientnet_b3, parallel_chains
+from tests.strategies import accelerators, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import SearchError
@@ -17,18 +20,12 @@ from tvm_fusion.search import search
 from tvm_fusion.search.growth import GrowthBound
 from tvm_fusion.search.problem import FusionProblem
 
-choices = st.lists(st.tuples(*[st.integers(0, 20)] * 3), min_size=1, max_size=7)
-buffers = st.sampled_from([200, 350, 500, 700, 1000, 1500, 3000])
-
-
-def problem_of(graph: OperatorGraph, buffer_bytes: int) -> FusionProblem:
-    return FusionProblem(graph, Oracle(graph, Accelerator(buffer_bytes=buffer_bytes)))
-
 
 @settings(max_examples=80, deadline=None)
-@given(choices, buffers)
-def test_exact_is_the_optimum_over_all_acyclic_partitions(facts: list[tuple[int, int, int]], buffer: int) -> None:
-    problem = problem_of(small_graph(facts), buffer)
+@given(operator_graphs(max_operators=7), accelerators())
+def test_exact_is_the_optimum_over_all_acyclic_partitions(graph: OperatorGraph, accelerator: Accelerator) -> None:
+    assume(len(graph) <= 8)
+    problem = FusionProblem(graph, Oracle(graph, accelerator))
     best = optimum(problem)
     for name in ("exact", "best"):
         result = search(problem.graph, problem.oracle, name)
@@ -39,17 +36,19 @@ def test_exact_is_the_optimum_over_all_acyclic_partitions(facts: list[tuple[int,
     assert problem.oracle.compulsory_dram_bytes <= best <= problem.oracle.unfused_dram_bytes
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(*[st.integers(0, 20)] * 3), min_size=1, max_size=14), st.randoms(use_true_random=False))
-def test_growth_bound_is_sound_exact_in_dram_and_grows(facts: list[tuple[int, int, int]], random: object) -> None:
-    problem = problem_of(small_graph(facts), 10**9)
-    graph, bound = problem.graph, GrowthBound(problem)
+@settings(max_examples=200, deadline=None)
+@given(operator_graphs(max_operators=14), accelerators(), st.randoms(use_true_random=False))
+def test_growth_bound_is_sound_exact_in_dram_and_grows(
+    graph: OperatorGraph, accelerator: Accelerator, random: Random
+) -> None:
+    problem = FusionProblem(graph, Oracle(graph, accelerator))
+    bound = GrowthBound(problem)
     ready = [i for i in range(len(graph)) if not graph.predecessor_masks[i]]
-    before = random.randrange(len(graph))  # type: ignore[attr-defined]
+    before = random.randrange(len(graph))
     ideal = group = needed = moved = needed_before = 0
     requirements: list[int] = []
     while ready:
-        i = ready.pop(random.randrange(len(ready)))  # type: ignore[attr-defined]
+        i = ready.pop(random.randrange(len(ready)))
         if ideal.bit_count() >= before:
             needed, moved = bound.add(group, needed, moved, i)
             group |= 1 << i

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvm_fusion.graph.demand import RowDemand
 from tvm_fusion.graph.graph import members
 from tvm_fusion.search.problem import FusionProblem
 
@@ -113,8 +114,7 @@ class GrowthBound:
             for operand, demand in zip(op.inputs, op.demands, strict=True):
                 if operand >= 0:
                     height = graph.tensor(operand).height
-                    reach = max((demand.rows(r, height)[1] + 1 for r in range(rows[op.id])), default=0)
-                    rows[operand] = max(rows[operand], reach)
+                    rows[operand] = max(rows[operand], *_reach(demand, rows[op.id], height))
         return rows
 
     def _reads_of(self, i: int) -> tuple[_Read, ...]:
@@ -154,8 +154,12 @@ class GrowthBound:
             operator = graph.operators[x]
             for operand, demand in zip(operator.inputs, operator.demands, strict=True):
                 height = graph.tensor(operand).height
-                last = (demand.rows(r, height)[1] + 1 for r in range(operator.height))
-                reach = np.array([0, *accumulate(last, max)])
-                found = np.maximum(reach[need[x]], 0)
+                found = np.array(_reach(demand, operator.height, height))[need[x]]
                 need[operand] = np.maximum(need[operand], found) if operand in need else found
         return need
+
+
+def _reach(demand: RowDemand, rows: int, operand_height: int) -> list[int]:
+    """Operand rows that are made before the first 0, 1, .. ``rows`` rows of its reader are."""
+    demanded = (demand.rows(r, operand_height) for r in range(rows))
+    return list(accumulate((last + 1 if last >= first else 0 for first, last in demanded), max, initial=0))

@@ -9,13 +9,19 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray], shape: list[object]) -> Path:
-    """A model from input ``x`` to output ``y``."""
+def save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    weights: dict[str, np.ndarray],
+    shape: list[object],
+    out_shape: list[object] | None = None,
+) -> Path:
+    """A model from input ``x`` to output ``y`` (of the same shape unless given)."""
     graph = helper.make_graph(
         nodes,
         "small",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, out_shape or shape)],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -41,7 +47,7 @@ def heavy(path: Path) -> Path:
     """A dense layer whose weights alone (320 KiB at 8 bits) are larger than the default buffer."""
     weight = np.random.default_rng(0).standard_normal((512, 640)).astype(np.float32) / 25
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
-    return save(path, nodes, {"w": weight}, [1, 512])
+    return save(path, nodes, {"w": weight}, [1, 512], [1, 640])
 
 
 def unknown_operator(path: Path) -> Path:

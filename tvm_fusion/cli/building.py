@@ -30,10 +30,9 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     """Import and extract a network; ``seed`` makes its weights where it brings none."""
     from tvm_fusion.frontends import load_network
     from tvm_fusion.passes.extract import extract
-    from tvm_fusion.passes.normalize import normalize
 
     network = load_network(net, batch=batch, seed=seed)
-    extraction = extract(normalize(network.module))
+    extraction = extract(network.module, network.name)
     return LoadedNetwork(network.name, extraction.module, extraction.graph)
 
 

@@ -67,8 +67,7 @@ def compile_(
     if as_json:
         session.print_json(metadata)
         return 0 if metadata["valid"] else 1
-    out = session.console()
-    out.print(f"saved {output} ({metadata['bytes']:,} bytes) and {metadata_path}", markup=False)
+    print(f"saved {output} ({metadata['bytes']:,} bytes) and {metadata_path}")
     moved, groups = metadata["totals"]["network_dram_bytes"], len(metadata["groups"])
-    out.print(f"{groups} groups, {moved / 1e6:.3f} MB of DRAM traffic", markup=False)
+    print(f"{groups} groups, {moved / 1e6:.3f} MB of DRAM traffic")
     return 0 if metadata["valid"] else 1

@@ -66,9 +66,8 @@ def explain(
         return 0
     from tvm_fusion.reports.table import explanation_table
 
-    out = session.console()
-    out.print(explanation_table(explanation))
-    out.print(explanation.verdict(), markup=False)
+    session.console().print(explanation_table(explanation))
+    print(explanation.verdict())
     return 0
 
 

@@ -24,8 +24,7 @@ def graph(
         return 0
     from tvm_fusion.reports.table import graph_table
 
-    out = session.console()
-    out.print(graph_table(found))
+    session.console().print(graph_table(found))
     for warning in found.warnings:
-        out.print(f"warning: {warning}", markup=False)
+        print(f"warning: {warning}")
     return 0

@@ -55,7 +55,7 @@ def plan(
     out = session.console()
     out.print(plan_table(graph, found.evaluation))
     out.print(totals_table(found.evaluation, hardware))
-    out.print(found.summary(), markup=False)
+    print(found.summary())
     if output is not None:
-        out.print(f"saved {output}", markup=False)
+        print(f"saved {output}")
     return found.exit_code

@@ -102,9 +102,7 @@ class _Execution:
             )
             for i in self.inside
         }
-        self.readers: dict[int, list[int]] = {
-            i: [c for c in self.inside if i in graph.operators[c].inputs] for i in self.state
-        }
+        self.readers = {i: [c for c in graph.consumers[i] if c in members] for i in self.state}
         self._mark_written_and_in_place(members)
         self._plan_releases()
         self.occupancy = self.peak_occupancy = self.weight_bytes
@@ -115,8 +113,7 @@ class _Execution:
         merges: dict[int, int] = {}  # in-place operands of each operator
         for i in self.inside:
             state, readers = self.state[i], self.readers[i]
-            outside_readers = any(i in op.inputs for op in self.graph.operators if op.id not in members)
-            state.written = outside_readers or i in self.graph.outputs
+            state.written = i in self.graph.outputs or any(c not in members for c in self.graph.consumers[i])
             merges[i] = sum(self.state[operand].in_place for operand, _ in self.operands[i])
             if state.written or len(readers) != 1:
                 continue

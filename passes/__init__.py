@@ -1,1 +1,30 @@
-"""TVM passes."""
+"""TVM passes: normalize a network, read its operators, group them, compile it.
+
+Importing this package registers the pipeline "tvm-fusion", so that
+``tvm.compile(mod, target, relax_pipeline="tvm-fusion")`` knows it.
+"""
+
+from __future__ import annotations
+
+from tvm_fusion.passes.compile_plan import compile_plan
+from tvm_fusion.passes.extract import Extraction, extract
+from tvm_fusion.passes.fuse_by_plan import FuseByPlan
+from tvm_fusion.passes.fusion_search import FusionSearch
+from tvm_fusion.passes.normalize import Normalize, normalize
+from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
+from tvm_fusion.passes.verify_plan import VerifyPlan
+
+__all__ = [
+    "Extraction",
+    "FuseByPlan",
+    "FusionSearch",
+    "LowerGroups",
+    "Normalize",
+    "VerifyPlan",
+    "compile_plan",
+    "extract",
+    "normalize",
+    "pipeline",
+]
+
+register()

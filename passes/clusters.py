@@ -147,7 +147,9 @@ class Clusters:
         known: dict[Any, Any] = {source: samples}
         for var in members:
             call = self.value[var]
-            operands = [constant_array(a).reshape(()) if is_constant(a) else known[a] for a in call.args if _is_tensor(a)]
+            operands = [
+                constant_array(a).reshape(()) if is_constant(a) else known[a] for a in call.args if _is_tensor(a)
+            ]
             result = evaluate(call, operands)
             if result is None or "float" not in dtype_of(call) and "bool" not in dtype_of(call):
                 return "activation"
@@ -160,4 +162,3 @@ class Clusters:
 
 def _is_tensor(arg: Any) -> bool:
     return is_constant(arg) or isinstance(arg, relax.Var)
-

@@ -112,7 +112,9 @@ KNOWN: dict[str, Callable[[Array], Array]] = {
     "relu": UNARY["nn.relu"],
     "relu6": UNARY["nn.relu6"],
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "selu": lambda x: np.asarray(1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))),
+    "selu": lambda x: np.asarray(
+        1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
+    ),
     "sigmoid": _sigmoid,
 }
 

@@ -47,7 +47,9 @@ def extract(mod: IRModule, name: str = "network") -> Extraction:
         reader.take(root, members)
     made = [reader.owner[var] for var in outputs if var in reader.owner]
     warnings = list(reader.warnings)
-    warnings += [f"output {v.name!r} is an input of the network: nothing computes it" for v in outputs if v not in reader.owner]
+    warnings += [
+        f"output {v.name!r} is an input of the network: nothing computes it" for v in outputs if v not in reader.owner
+    ]
     graph = OperatorGraph(
         name=name,
         inputs=tuple(reader.inputs),
@@ -102,7 +104,9 @@ class _Reader:
     def take(self, root: Any, members: list[Any]) -> None:
         """Write the operator of one cluster, or hang a view on the operator that it looks at."""
         value = self.clusters.value[root]
-        if isinstance(value, relax.TupleGetItem | relax.Var) or (op_name(value) in VIEWS and self._is_free_view(root, value)):
+        if isinstance(value, relax.TupleGetItem | relax.Var) or (
+            op_name(value) in VIEWS and self._is_free_view(root, value)
+        ):
             source = variables(value)[0]
             if source in self.owner:
                 number = self.owner[source]
@@ -132,7 +136,9 @@ class _Reader:
                 type=facts.type,
                 inputs=tuple(demands),
                 demands=tuple(demands.values()),
-                weight_elements=sum(constant_elements(v) for v in map(self.clusters.value.get, members) if hasattr(v, "args")),
+                weight_elements=sum(
+                    constant_elements(v) for v in map(self.clusters.value.get, members) if hasattr(v, "args")
+                ),
                 weight_dtype=dtype_of(root),
                 macs=facts.macs,
                 window=facts.window,
@@ -176,4 +182,3 @@ def _batch(params: Any) -> int:
     """Images in one run: the first axis that all inputs of rank two and more share."""
     sizes = {shape_of(param)[0] for param in params if len(shape_of(param)) >= 2}
     return sizes.pop() if len(sizes) == 1 else 1
-

@@ -110,7 +110,9 @@ class _Writer:
             return relax.Tuple([self._substitute(field) for field in expr.fields])
         if isinstance(expr, relax.TupleGetItem):
             source = self._substitute(expr.tuple_value)
-            return source.fields[expr.index] if isinstance(source, relax.Tuple) else relax.TupleGetItem(source, expr.index)
+            return (
+                source.fields[expr.index] if isinstance(source, relax.Tuple) else relax.TupleGetItem(source, expr.index)
+            )
         return expr
 
     def _splat(self, var: Any) -> Any:
@@ -121,7 +123,9 @@ class _Writer:
         if not (is_elementwise(old) and any(arg in self.splats for arg in old.args if isinstance(arg, relax.Var))):
             return call
         scalars = [
-            constant(np.asarray(self.splats[arg], dtype_of(arg))) if isinstance(arg, relax.Var) and arg in self.splats else None
+            constant(np.asarray(self.splats[arg], dtype_of(arg)))
+            if isinstance(arg, relax.Var) and arg in self.splats
+            else None
             for arg in old.args
         ]
         args = [new if scalar is None else scalar for new, scalar in zip(call.args, scalars, strict=True)]
@@ -245,7 +249,9 @@ class _Writer:
         result = affine.x
         if affine.scale is not None:
             factor = channel_constant(affine.scale, affine.x, affine.axis)
-            result = self.emit(relax.op.multiply(result, factor), f"{name}_scale", affine.shift is not None or used_once)
+            result = self.emit(
+                relax.op.multiply(result, factor), f"{name}_scale", affine.shift is not None or used_once
+            )
             self._affine_axes[result] = affine.axis
         if affine.shift is not None:
             term = channel_constant(affine.shift, affine.x, affine.axis)

@@ -131,7 +131,11 @@ def reduction(call: Any, axes: RowAxes) -> RowFacts:
         return conservative(call, axes)
     rank, row_axis = len(shape_of(x)), axes.axis(x)
     given = call.attrs.axis
-    given = () if given is None else ((int(given),) if isinstance(given, int) or not hasattr(given, "__len__") else ints(given))
+    given = (
+        ()
+        if given is None
+        else ((int(given),) if isinstance(given, int) or not hasattr(given, "__len__") else ints(given))
+    )
     used = {axis % rank for axis in given} or set(range(rank))
     keep = bool(call.attrs.keepdims)
     name = op_name(call)

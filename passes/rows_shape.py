@@ -51,7 +51,9 @@ def reshape(call: Any, axes: RowAxes) -> RowFacts:
     return RowFacts(name, best[1], {x: best[2]})
 
 
-def _moved_rows(before: tuple[int, ...], axis: int, after: tuple[int, ...], new_axis: int) -> list[tuple[int, int]] | None:
+def _moved_rows(
+    before: tuple[int, ...], axis: int, after: tuple[int, ...], new_axis: int
+) -> list[tuple[int, int]] | None:
     """For every row of the new shape the first and last old row that its elements come from."""
     old_stride, new_stride = math.prod(before[axis + 1 :]), math.prod(after[new_axis + 1 :])
     step = math.gcd(old_stride, new_stride)
@@ -178,7 +180,9 @@ def pixel_shuffle(call: Any, axes: RowAxes) -> RowFacts:
     x, factor = call.args[0], int(call.attrs.upscale_factor)
     if axes.axis(x) != 2:
         return conservative(call, axes)
-    return RowFacts("pixel_shuffle", 2, {x: table([(r // factor,) * 2 for r in range(shape_of(call)[2])], axes.height(x))})
+    return RowFacts(
+        "pixel_shuffle", 2, {x: table([(r // factor,) * 2 for r in range(shape_of(call)[2])], axes.height(x))}
+    )
 
 
 @rule("stack")

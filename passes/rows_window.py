@@ -130,7 +130,11 @@ def pooling(call: Any, axes: RowAxes) -> RowFacts:
     kernel = _each(ints(call.attrs.pool_size), _rank(op_name(call)))
     window = _window(call, kernel)
     demand = _slide(call, kernel, axis)
-    if shape_of(call)[axis] == 1 and demand.rows(0, shape_of(x)[axis]) == (0, shape_of(x)[axis] - 1) and demand.dilation == 1:
+    if (
+        shape_of(call)[axis] == 1
+        and demand.rows(0, shape_of(x)[axis]) == (0, shape_of(x)[axis] - 1)
+        and demand.dilation == 1
+    ):
         demand = ACCUMULATE if shape_of(x)[axis] > 1 else demand
     type_ = op_name(call)[3:]
     if axes.axis(x) is None:

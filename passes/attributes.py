@@ -1,0 +1,46 @@
+"""Attributes of group functions: what they are called, how they are read, and how they survive FuseTIR."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm.ir import IRModule
+
+from tvm_fusion.cost_models.scheme import GroupCost
+
+PREFIX = "tvm_fusion."
+GROUP = f"{PREFIX}group"
+SCHEME = f"{PREFIX}scheme"
+BUFFER_BYTES = f"{PREFIX}buffer_bytes"
+DRAM_BYTES = f"{PREFIX}dram_bytes"
+OPERATORS = f"{PREFIX}operators"
+
+
+def group_attributes(number: int, cost: GroupCost) -> dict[str, Any]:
+    """The attributes of group ``number``; bytes as on the accelerator that ``cost`` is for."""
+    return {
+        GROUP: number,
+        SCHEME: cost.scheme,
+        BUFFER_BYTES: cost.buffer_bytes,
+        DRAM_BYTES: cost.dram_bytes,
+        OPERATORS: list(cost.operators),
+    }
+
+
+def group_functions(mod: IRModule) -> dict[str, dict[str, Any]]:
+    """Our attributes by function name, in the order of the groups, for every group function of ``mod``."""
+    found = {}
+    for var, function in mod.functions.items():
+        attributes = {str(key): value for key, value in dict(function.attrs or {}).items()}
+        if GROUP in attributes:
+            found[str(var.name_hint)] = {key: value for key, value in attributes.items() if key.startswith(PREFIX)}
+    return dict(sorted(found.items(), key=lambda item: (int(item[1][GROUP]), item[0])))
+
+
+def keep_attributes(before: IRModule, after: IRModule) -> IRModule:
+    """``after`` with our attributes of ``before`` on the functions of the same names."""
+    result = IRModule(dict(after.functions.items()), attrs=after.attrs, global_infos=after.global_infos)
+    for name, attributes in group_functions(before).items():
+        if name in {var.name_hint for var in after.get_global_vars()}:
+            result[name] = after[name].with_attrs(attributes)
+    return result

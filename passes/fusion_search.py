@@ -1,0 +1,53 @@
+"""FusionSearch: the search inside a pass, then the grouping by what it found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm.ir import IRModule
+
+from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.passes.extract import extract
+from tvm_fusion.passes.fuse_by_plan import fuse_extraction
+from tvm_fusion.search import search
+from tvm_fusion.search.registry import algorithm_factory
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvm_fusion.FusionSearch")
+class FusionSearch:
+    """Search for the plan that moves the least data on ``accelerator`` (default: "edge") and group by it.
+
+    ``algorithm`` is a name of ``tvm_fusion.search``, ``budget`` counts plans proposed, ``seed`` makes it
+    repeatable, ``time_limit_seconds`` ends it earlier. Raises SearchError for an unknown algorithm.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator | None = None,
+        algorithm: str = "best",
+        budget: int = 1000,
+        seed: int = 0,
+        time_limit_seconds: float | None = None,
+    ) -> None:
+        algorithm_factory(algorithm)  # refuses an unknown name now, not in the middle of a build
+        self.accelerator = accelerator or load_accelerator("edge")
+        self.algorithm = algorithm
+        self.budget = budget
+        self.seed = seed
+        self.time_limit_seconds = time_limit_seconds
+
+    def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
+        """The grouped module; ``mod`` stays as it is."""
+        extraction = extract(mod)
+        oracle = Oracle(extraction.graph, self.accelerator)
+        found = search(
+            extraction.graph,
+            oracle,
+            self.algorithm,
+            budget_plans=self.budget,
+            seed=self.seed,
+            time_limit_seconds=self.time_limit_seconds,
+        )
+        return fuse_extraction(extraction, found.plan, oracle)

@@ -15,7 +15,13 @@ from tvm_fusion.frontends.exported_program import one_line
 from tvm_fusion.frontends.network import Network
 
 # Operand positions that hold parameters, and how a batch norm's are drawn.
-_PARAMETERS = {"Conv": (1, 2), "ConvTranspose": (1, 2), "Gemm": (1, 2), "MatMul": (1,), "BatchNormalization": (1, 2, 3, 4)}
+_PARAMETERS = {
+    "Conv": (1, 2),
+    "ConvTranspose": (1, 2),
+    "Gemm": (1, 2),
+    "MatMul": (1,),
+    "BatchNormalization": (1, 2, 3, 4),
+}
 
 
 def load_onnx(path: Path, batch: int, seed: int) -> Network:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.layerwise import layerwise_cost
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
@@ -25,8 +27,10 @@ class Oracle:
         self.accelerator = accelerator
         self.sizes = Sizes(graph, accelerator)
         self.model = LineBufferModel(graph, accelerator, self.sizes)
+        self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
         self._full: dict[int, GroupCost] = {}
+        self._requirement: dict[int, int] = {}
         self.fusable_mask = sum(1 << i for i in range(len(graph)) if self.cost(1 << i).scheme == "lbdf")
         self.unfused_dram_bytes = sum(self.cost(1 << i).dram_bytes for i in range(len(graph)))
         self.compulsory_dram_bytes = self.sizes.compulsory_bytes()
@@ -48,19 +52,31 @@ class Oracle:
         """
         found = self._fast.get(mask)
         if found is None:
+            begin = perf_counter()
             found = self._fast[mask] = self._evaluate(mask)
+            self.seconds += perf_counter() - begin
         return found
 
     def _evaluate(self, mask: int) -> tuple[bool, int, int]:
         if not mask & (mask - 1):
             cost = self.cost(mask)
             return cost.valid, cost.dram_bytes, cost.buffer_bytes
-        dram_bytes = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
+        weight_bytes = self.sizes.weights(mask)
+        dram_bytes = sum(self.sizes.boundary_bytes(mask)) + weight_bytes
+        if weight_bytes > self.accelerator.buffer_bytes:
+            return False, dram_bytes, weight_bytes
         needed = self.model.lower_bound_bytes(mask)
         if needed > self.accelerator.buffer_bytes:
             return False, dram_bytes, needed
-        needed = self.model.requirement_bytes(mask)
+        needed = self.requirement_bytes(mask)
         return needed <= self.accelerator.buffer_bytes, dram_bytes, needed
+
+    def requirement_bytes(self, mask: int) -> int:
+        """Exact F_B of a group under LBDF, also where it exceeds the buffer."""
+        found = self._requirement.get(mask)
+        if found is None:
+            found = self._requirement[mask] = self.model.requirement_bytes(mask)
+        return found
 
     def cost(self, mask: int) -> GroupCost:
         """The full report of a group, by tensor."""

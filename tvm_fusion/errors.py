@@ -29,6 +29,10 @@ class SearchError(FusionError):
     """A search that cannot run as asked (unknown algorithm, too many ideals, budget 0)."""
 
 
+class ExplainerError(FusionError):
+    """An explainer that cannot run as asked (unknown name, no torch, a checkpoint for something else)."""
+
+
 class CostModelError(FusionError):
     """A group that a cost model cannot execute."""
 

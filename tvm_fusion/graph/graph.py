@@ -64,6 +64,11 @@ class OperatorGraph:
         return tuple(sum(1 << c for c in set(self.consumers[op.id])) for op in self.operators)
 
     @cached_property
+    def neighbour_masks(self) -> tuple[int, ...]:
+        """Mask of the operators that each operator reads, or that read it."""
+        return tuple(a | b for a, b in zip(self.predecessor_masks, self.successor_masks, strict=True))
+
+    @cached_property
     def output_mask(self) -> int:
         """Mask of the operators whose tensor is an output of the network."""
         return mask_of(self.outputs)
@@ -79,14 +84,7 @@ class OperatorGraph:
 
     def component(self, mask: int, seed: int) -> int:
         """The part of ``mask`` that is weakly connected with ``seed`` (a mask inside it)."""
-        found = frontier = seed
-        while frontier:
-            reached = 0
-            for i in members(frontier):
-                reached |= self.predecessor_masks[i] | self.successor_masks[i]
-            frontier = reached & mask & ~found
-            found |= frontier
-        return found
+        return reachable(self.neighbour_masks, mask, seed)
 
     def components(self, mask: int) -> list[int]:
         """Weakly connected parts of ``mask``, by their lowest operator."""
@@ -110,6 +108,17 @@ class OperatorGraph:
             entry.pop("attributes", None)
         text = json.dumps(data, sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def reachable(neighbours: tuple[int, ...], mask: int, seed: int) -> int:
+    """``seed`` (a mask) and what is reached from it inside ``mask``, going to ``neighbours``."""
+    left, waiting = mask & ~seed, seed
+    while waiting:
+        low = waiting & -waiting
+        new = neighbours[low.bit_length() - 1] & left
+        left ^= new
+        waiting ^= low | new
+    return mask & ~left | seed
 
 
 def members(mask: int) -> Iterator[int]:

@@ -9,7 +9,8 @@ import numpy as np
 from tvm_fusion.search.algorithm import Algorithm, never
 from tvm_fusion.search.moves import random_move
 from tvm_fusion.search.problem import FusionProblem, Partition
-from tvm_fusion.search.random_search import proposed, repaired_plan
+from tvm_fusion.search.proposals import random_plans, repaired_plans
+from tvm_fusion.search.random_plan import random_plan
 from tvm_fusion.search.split import Splitter
 
 POPULATION = 10
@@ -38,8 +39,8 @@ class LocalSearch(Algorithm):
     def ask(self, limit: int) -> Sequence[Partition]:
         """One edit of every plan of the population; at first, random plans."""
         if not self._plans:
-            return [repaired_plan(self) for _ in range(min(limit, self.population))]
-        return [self._edited(plan) for plan in list(self._plans)[:limit]]
+            return random_plans(self, min(limit, self.population))
+        return repaired_plans(self, [self._edited(plan) for plan in list(self._plans)[:limit]])
 
     def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
         """Keep the best plans; of equally good ones those that come first in a fixed order."""
@@ -47,9 +48,9 @@ class LocalSearch(Algorithm):
         best = sorted(self._plans.items(), key=lambda item: (item[1], item[0]))
         self._plans = dict(best[: self.population])
 
-    def _edited(self, plan: Partition) -> Partition:
+    def _edited(self, plan: Partition) -> list[int]:
         for _ in range(ATTEMPTS):
             masks = random_move(self.problem, plan, self.rng)
             if masks is not None:
-                return proposed(self, masks)
-        return repaired_plan(self)
+                return masks
+        return random_plan(self.problem, self.rng)

@@ -20,8 +20,8 @@ from pymoo.core.termination import NoTermination
 from tvm_fusion.search.algorithm import Algorithm, never
 from tvm_fusion.search.moves import random_move
 from tvm_fusion.search.problem import FusionProblem, Partition
+from tvm_fusion.search.proposals import repaired_plans
 from tvm_fusion.search.random_plan import random_plan
-from tvm_fusion.search.random_search import proposed
 from tvm_fusion.search.recombine import Block, common_blocks, recombine
 from tvm_fusion.search.split import Splitter
 
@@ -157,11 +157,9 @@ class _SplitInvalid(Repair):  # type: ignore[misc]
 
     def _do(self, problem: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
         algorithm = self.algorithm
-        repaired = []
-        for (chromosome,) in x:
-            excess = sum(algorithm.problem.excess_bytes(mask) for mask in chromosome.partition)
-            repaired.append(_Chromosome(proposed(algorithm, list(chromosome.partition)), excess))
-        return _column(repaired)
+        made = [chromosome.partition for (chromosome,) in x]
+        excess = [sum(map(algorithm.problem.excess_bytes, partition)) for partition in made]
+        return _column([_Chromosome(*pair) for pair in zip(repaired_plans(algorithm, made), excess, strict=True)])
 
 
 class _SamePlan(ElementwiseDuplicateElimination):  # type: ignore[misc]

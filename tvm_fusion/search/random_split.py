@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tvm_fusion.search.problem import FusionProblem
+from tvm_fusion.search.split import Splitter
 
 
-class RandomSplit:
+class RandomSplit(Splitter):
     """Cuts a random topological order of the group at a random place.
 
     The head of a topological order is closed under predecessors inside the group, so no part needs a
@@ -17,6 +18,8 @@ class RandomSplit:
     def split(self, problem: FusionProblem, mask: int, rng: np.random.Generator) -> list[int]:
         """See :class:`tvm_fusion.search.split.Splitter`."""
         done: list[int] = []
+        self.counts.invalid_groups += 1
+        self.counts.split_at_random += 1
         waiting = problem.graph.components(mask)[::-1]
         while waiting:
             part = waiting.pop()

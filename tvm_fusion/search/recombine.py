@@ -59,12 +59,12 @@ def _without_cycles(problem: FusionProblem, blocks: list[int]) -> list[int]:
         reached = block
         frontier = block
         while frontier:
-            found = problem.readers(frontier) & ~reached
-            frontier = sum(other for other in blocks if other & found)
+            read = problem.readers(frontier) & ~reached
+            frontier = sum(other for other in blocks if other & read)
             frontier &= ~reached
             reached |= frontier
         below.append(reached)
-    found = []
+    found: list[int] = []
     for block, reached in zip(blocks, below, strict=True):
         united = sum(o for o, back in zip(blocks, below, strict=True) if o & reached and back & block)
         if united not in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from tvm_fusion.search.algorithm import Algorithm
 from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.random_split import RandomSplit
 from tvm_fusion.search.registry import algorithm_factory
-from tvm_fusion.search.split import Splitter
+from tvm_fusion.search.split import RepairCounts, Splitter
 from tvm_fusion.search.termination import Termination
 
 Progress = Callable[[int, int], None]
@@ -27,7 +28,8 @@ class SearchResult:
     """The best plan of a search. ``history`` has (plans proposed, seconds, DRAM bytes) of every improvement.
 
     ``optimal`` says that the plan is proven to be the optimum; ``certificate`` what the proof rests on.
-    ``ended_by``: the algorithm itself ("finished"), the "budget", the "time limit", or "interrupted".
+    ``repair`` counts what became of the invalid groups met (see RepairCounts), ``oracle_seconds`` is the time spent
+    on new groups. ``ended_by``: the algorithm itself ("finished"), the "budget", the "time limit", or "interrupted".
     """
 
     plan: PartitionPlan
@@ -40,6 +42,8 @@ class SearchResult:
     certificate: dict[str, Any]
     history: list[tuple[int, float, int]]
     ended_by: Literal["finished", "budget", "time limit", "interrupted"] = "finished"
+    repair: RepairCounts = field(default_factory=RepairCounts)
+    oracle_seconds: float = 0.0
 
 
 def search(
@@ -51,25 +55,29 @@ def search(
     time_limit_seconds: float | None = None,
     progress: Progress | None = None,
     splitter: Splitter | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> SearchResult:
     """The best plan that ``algorithm`` finds within a budget of plans and, if given, of seconds.
 
     Every complete plan that it proposes counts. ``progress`` is called with the plans proposed so far and
     the best DRAM bytes. Ctrl-C and the time limit end the search with the best plan so far; before the
     first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid groups
-    (default: at random). The same seed gives the same plan, unless the time limit ends the search.
+    (default: at random); ``clock`` counts the seconds. The same seed gives the same plan, unless the time limit
+    ends the search.
 
     Raises SearchError for an unknown algorithm, an impossible budget, time limit or seed, a graph
     without operators or with too many ideals for ``exact``.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SearchError(f"seed {seed!r} is not allowed; it must be a whole number from 0")
-    termination = Termination(budget_plans, time_limit_seconds)
+    termination = Termination(budget_plans, time_limit_seconds, clock)
     factory = algorithm_factory(algorithm)
     problem = FusionProblem(graph, oracle)
     run = _Run(problem, termination, progress)
+    splitter = splitter or RandomSplit()
+    oracle_seconds = oracle.seconds
     try:
-        running = factory(problem, np.random.default_rng(seed), splitter or RandomSplit(), termination.out_of_time)
+        running = factory(problem, np.random.default_rng(seed), splitter, termination.out_of_time)
         run.until_the_end(running)
     except KeyboardInterrupt:
         run.ended_by = "interrupted"
@@ -86,6 +94,8 @@ def search(
         certificate=run.certificate if proven else {},
         history=run.history,
         ended_by=run.ended_by,
+        repair=splitter.counts,
+        oracle_seconds=oracle.seconds - oracle_seconds,
     )
 
 

@@ -60,7 +60,10 @@ def largest_relative_error(found: list[Array], expected: list[Array]) -> float:
 
 
 def compare_with_unfused(module: tvm.IRModule, plan: PartitionPlan, target: str = "llvm", seed: int = 0) -> float:
-    """Compile ``module`` with ``plan`` and without one, run both, return the largest relative error."""
+    """Compile ``module`` with ``plan`` and, as it was imported, without; run both; return the largest relative error.
+
+    Raises CompileError if the unfused network's results are not finite.
+    """
     from tvm_fusion.passes import compile_plan
 
     inputs = random_inputs(module, seed)

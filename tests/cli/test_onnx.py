@@ -64,6 +64,8 @@ def test_operator_whose_weights_exceed_the_buffer_runs_layer_by_layer(cli: Cli, 
     assert outcome.code == 0, outcome.err
     schemes = {tuple(group["operators"]): group["scheme"] for group in outcome.json["groups"]}
     assert schemes[(0,)] == "layer"
+    shown = cli("plan", net).out
+    assert f"larger than the buffer: 0 ({outcome.json['groups'][0]['names'][0]})" in shown
     explained = cli("explain", net, "--operators", 0)
     assert explained.code == 0
     assert "weights alone are larger than the buffer" in explained.out

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network as TVM sees it (``module``: an IRModule) and as plans see it."""
+    """A network as it was imported (``module``: an IRModule), and as plans see it."""
 
     name: str
     module: Any
@@ -33,7 +33,7 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
 
     network = load_network(net, batch=batch, seed=seed)
     extraction = extract(network.module, network.name)
-    return LoadedNetwork(network.name, extraction.module, extraction.graph)
+    return LoadedNetwork(network.name, network.module, extraction.graph)
 
 
 def build(

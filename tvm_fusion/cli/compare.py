@@ -25,6 +25,8 @@ def compare(
     scheme: options.Scheme = "lbdf",
     budget: options.Budget = 1000,
     time_limit: options.TimeLimit = None,
+    repair: options.Repair = "random",
+    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -33,7 +35,7 @@ def compare(
 
     names = options.parse_list(algorithms, "--algorithms")
     for name in names:
-        planning.check_algorithm(name)
+        planning.check_algorithm(name, repair, explainer)
     seed_list = options.parse_seeds(seeds)
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
@@ -46,7 +48,7 @@ def compare(
         if name == "unfused":
             continue  # stands first in any case
         runs = [
-            planning.find(graph, hardware, name, budget, seed, seconds).run_facts()
+            planning.find(graph, hardware, name, budget, seed, seconds, repair, explainer).run_facts()
             for seed in (seed_list if planning.is_seeded(name) else seed_list[:1])
         ]
         rows.append(ComparisonRow(name, tuple(runs)))

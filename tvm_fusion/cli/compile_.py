@@ -30,6 +30,8 @@ def compile_(
     budget: options.Budget = 1000,
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
+    repair: options.Repair = "random",
+    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -50,7 +52,7 @@ def compile_(
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    planning.check_algorithm(algorithm)
+    planning.check_algorithm(algorithm, repair, explainer)
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
@@ -61,7 +63,7 @@ def compile_(
         chosen = load_plan(plan, network.graph)
         hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, chosen)
     else:
-        chosen = planning.find(network.graph, hardware, algorithm, budget, seed, seconds).result.plan
+        chosen = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer).result.plan
     with session.quiet(verbose):
         metadata = building.build(network, chosen, hardware, target, output, metadata_path)
     if as_json:

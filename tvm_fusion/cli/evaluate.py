@@ -43,9 +43,5 @@ def evaluate(
     if as_json:
         session.print_json(evaluation.to_json())
     else:
-        from tvm_fusion.reports.table import plan_table, totals_table
-
-        out = session.console()
-        out.print(plan_table(graph, evaluation))
-        out.print(totals_table(evaluation, hardware))
+        session.print_plan(graph, evaluation, hardware)
     return 0 if evaluation.valid else 1

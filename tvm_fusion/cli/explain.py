@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +11,12 @@ from tvm_fusion.cli import options
 from tvm_fusion.errors import PlanError
 
 if TYPE_CHECKING:
+    from tvm_fusion.cost_models.accelerator import Accelerator
     from tvm_fusion.graph.graph import OperatorGraph
     from tvm_fusion.graph.plan import PartitionPlan
+    from tvm_fusion.reports.split_explanation import SplitExplanation
 
-EXAMPLE = "Example: tvm-fusion explain resnet18 --operators 3-9 --buffer 64KiB"
+EXAMPLE = "Example: tvm-fusion explain resnet18 --operators 0-9 --buffer 64KiB --explainer gnnexplainer --png why.png"
 
 
 def explain(
@@ -28,6 +31,18 @@ def explain(
     operators: Annotated[
         str | None, typer.Option("--operators", metavar="IDS", help="Operator ids: 0,1,2 or 3-9.")
     ] = None,
+    explainer: Annotated[
+        str | None,
+        typer.Option(
+            "--explainer",
+            metavar="NAME",
+            help="Score the edges of an invalid group and propose a split: gnnexplainer, pgexplainer, rgexplainer, "
+            "occlusion, saliency, random, or a registered one.",
+        ),
+    ] = None,
+    seed: options.Seed = 0,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the explained split.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The same as SVG.")] = None,
     batch: options.Batch = 1,
     accelerator: options.AcceleratorName = None,
     buffer: options.Buffer = None,
@@ -38,12 +53,21 @@ def explain(
 ) -> int:
     """Explain a group: bytes by tensor against the buffer, and the smallest buffer at which it fits.
 
-    Give either --plan with --group, or --operators. Exit code 0 whether the group fits or not.
+    Give either --plan with --group, or --operators. Exit code 0 whether the group fits or not. With --explainer
+    also the edges at fault, the split that they propose and what it saves; exit code 1 if there is nothing to split.
     """
     from tvm_fusion.cli import session
+    from tvm_fusion.explainers.registry import check_explainer
+    from tvm_fusion.files import check_writable
 
     if (operators is None) == (plan is None) or (plan is None) != (group is None):
         raise PlanError("give either --operators 0,1,2 or both --plan FILE and --group NUMBER")
+    if explainer is None and (png or svg):
+        raise PlanError("--png and --svg draw what --explainer NAME says; give one")
+    if explainer is not None:
+        check_explainer(explainer)
+    for path in filter(None, (png, svg)):
+        check_writable(path)
     ids = options.parse_operators(operators) if operators is not None else ()
     options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)  # refuse bad options before long work
     graph = session.load_graph(net, batch, verbose)
@@ -61,14 +85,39 @@ def explain(
         _check_group(graph, ids)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, saved)
     explanation = explain_group(graph, ids, hardware)
+    split = None if explainer is None else _explained(graph, ids, hardware, explainer, seed)
+    if split is not None:
+        from tvm_fusion.reports.split_drawing import draw_split
+
+        for picture, form in ((png, "png"), (svg, "svg")):
+            if picture is not None:
+                draw_split(split, picture, form)
     if as_json:
-        session.print_json(explanation.to_json())
+        session.print_json(explanation.to_json() | ({"split": split.to_json()} if split else {}))
         return 0
     from tvm_fusion.reports.table import explanation_table
 
     session.console().print(explanation_table(explanation))
     print(explanation.verdict())
+    if split is not None:
+        from tvm_fusion.reports.split_tree import split_tree
+
+        session.console().print(split_tree(split))
+        print(split.verdict())
     return 0
+
+
+def _explained(
+    graph: OperatorGraph, ids: tuple[int, ...], hardware: Accelerator, explainer: str, seed: int
+) -> SplitExplanation:
+    from tvm_fusion.cost_models.oracle import Oracle
+    from tvm_fusion.explainers.registry import make_explainer
+    from tvm_fusion.graph.graph import mask_of
+    from tvm_fusion.reports.split_explanation import explain_split
+    from tvm_fusion.search.problem import FusionProblem
+
+    problem = FusionProblem(graph, Oracle(graph, hardware))
+    return explain_split(problem, mask_of(ids), make_explainer(explainer, problem.oracle, seed), explainer)
 
 
 def _check_group(graph: OperatorGraph, ids: tuple[int, ...]) -> None:

@@ -117,9 +117,28 @@ TimeLimit = Annotated[
         "--time-limit", metavar="TIME", help="Keep the best plan found by then: 30s, 2m.", rich_help_panel=_SEARCH
     ),
 ]
+Repair = Annotated[
+    str,
+    typer.Option(
+        "--repair",
+        metavar="random|explained",
+        help="How searches split groups that do not fit: at random, or where --explainer says.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+ExplainerName = Annotated[
+    str,
+    typer.Option(
+        "--explainer",
+        metavar="NAME",
+        help="gnnexplainer, pgexplainer, rgexplainer, occlusion, saliency, random, or a registered one.",
+        rich_help_panel=_SEARCH,
+    ),
+]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A partition plan as JSON.")]
 
 SCHEMES = ("lbdf",)
+DEFAULT_EXPLAINER = "gnnexplainer"
 
 
 def accelerator_of(

@@ -27,6 +27,8 @@ def plan(
     budget: options.Budget = 1000,
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
+    repair: options.Repair = "random",
+    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -42,19 +44,15 @@ def plan(
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    planning.check_algorithm(algorithm)
+    planning.check_algorithm(algorithm, repair, explainer)
     graph = session.load_graph(net, batch, verbose)
-    found = planning.find(graph, hardware, algorithm, budget, seed, seconds)
+    found = planning.find(graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
     if output is not None:
         found.save(output)
     if as_json:
         session.print_json(found.to_json())
         return found.exit_code
-    from tvm_fusion.reports.table import plan_table, totals_table
-
-    out = session.console()
-    out.print(plan_table(graph, found.evaluation))
-    out.print(totals_table(found.evaluation, hardware))
+    session.print_plan(graph, found.evaluation, hardware)
     print(found.summary())
     if output is not None:
         print(f"saved {output}")

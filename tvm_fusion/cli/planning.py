@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tvm_fusion.cost_models.evaluation import PlanEvaluation
     from tvm_fusion.graph.graph import OperatorGraph
     from tvm_fusion.reports.comparison import RunFacts
+    from tvm_fusion.reports.repair_facts import RepairFacts
     from tvm_fusion.search import SearchResult
 
 # Algorithms whose answer no seed changes.
@@ -29,6 +30,7 @@ class Found:
     evaluation: PlanEvaluation
     budget_plans: int
     groups_evaluated: int
+    repair: RepairFacts
 
     @property
     def exit_code(self) -> int:
@@ -46,6 +48,8 @@ class Found:
             "optimal": self.result.optimal,
             "certificate": self.result.certificate,
             "totals": self.evaluation.totals(),
+            "repair": self.repair.name,
+            "explainer": self.repair.explainer,
         }
 
     def save(self, path: Path) -> None:
@@ -61,7 +65,7 @@ class Found:
         data = plan_to_json(self.result.plan, self.graph, **self.facts())
         costs = self.evaluation.to_json()["groups"]
         data["groups"] = [group | cost for group, cost in zip(data["groups"], costs, strict=True)]
-        return data | {"seconds": self.result.seconds}
+        return data | {"seconds": self.result.seconds, "repairs": self.repair.to_json()}
 
     def run_facts(self) -> RunFacts:
         """One run of a comparison."""
@@ -85,15 +89,18 @@ class Found:
         return (
             f"{self.result.algorithm}, seed {self.result.seed}: {self.result.plans_proposed} plans, "
             f"{self.groups_evaluated} groups evaluated, {self.result.seconds:.1f} s{ended}; {proof}"
+            f"{self.repair.summary()}"
         )
 
 
-def check_algorithm(name: str) -> None:
-    """Raise SearchError unless an algorithm of that name is registered."""
+def check_algorithm(name: str, repair: str = "random", explainer: str = "random") -> None:
+    """Raise SearchError or ExplainerError unless algorithm, repair and explainer are registered."""
+    from tvm_fusion.explainers.repair import check_repair
     from tvm_fusion.search import algorithm_names
 
     if name not in algorithm_names():
         raise SearchError(f"algorithm {name!r} is unknown; allowed: {', '.join(algorithm_names())}")
+    check_repair(repair, explainer)
 
 
 def is_seeded(name: str) -> bool:
@@ -102,15 +109,25 @@ def is_seeded(name: str) -> bool:
 
 
 def find(
-    graph: OperatorGraph, accelerator: Accelerator, algorithm: str, budget: int, seed: int, seconds: float | None
+    graph: OperatorGraph,
+    accelerator: Accelerator,
+    algorithm: str,
+    budget: int,
+    seed: int,
+    seconds: float | None,
+    repair: str = "random",
+    explainer: str = "random",
 ) -> Found:
     """Search with a progress bar and evaluate the plan found; a fresh oracle, so that runs compare."""
     from tvm_fusion.cost_models.evaluation import evaluate_plan
     from tvm_fusion.cost_models.oracle import Oracle
+    from tvm_fusion.explainers.repair import make_splitter
     from tvm_fusion.reports.progress import search_progress
+    from tvm_fusion.reports.repair_facts import RepairFacts
     from tvm_fusion.search import search
 
     oracle = Oracle(graph, accelerator)
+    splitter = make_splitter(repair, explainer, oracle, seed)
     with search_progress(algorithm, budget) as progress:
         result = search(
             graph,
@@ -120,6 +137,8 @@ def find(
             seed=seed,
             time_limit_seconds=seconds,
             progress=progress,
+            splitter=splitter,
         )
     evaluated = oracle.evaluated
-    return Found(graph, accelerator, result, evaluate_plan(graph, result.plan, oracle), budget, evaluated)
+    evaluation = evaluate_plan(graph, result.plan, oracle)
+    return Found(graph, accelerator, result, evaluation, budget, evaluated, RepairFacts.of(splitter, result, explainer))

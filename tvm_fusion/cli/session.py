@@ -14,6 +14,8 @@ from tvm_fusion.errors import FrontendError, FusionError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tvm_fusion.cost_models.accelerator import Accelerator
+    from tvm_fusion.cost_models.evaluation import PlanEvaluation
     from tvm_fusion.graph.graph import OperatorGraph
 
 WIDTH_WITHOUT_TERMINAL = 140
@@ -68,6 +70,18 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, soft_wrap=False, highlight=False)
+
+
+def print_plan(graph: OperatorGraph, evaluation: PlanEvaluation, accelerator: Accelerator) -> None:
+    """The groups of a plan, its totals, and which operators could not but execute layer by layer."""
+    from tvm_fusion.reports.table import plan_table, too_heavy_note, totals_table
+
+    out = console()
+    out.print(plan_table(graph, evaluation))
+    out.print(totals_table(evaluation, accelerator))
+    heavy = too_heavy_note(graph, evaluation, accelerator)
+    if heavy:
+        print(heavy)
 
 
 def print_json(data: Any) -> None:

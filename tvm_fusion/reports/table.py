@@ -9,6 +9,7 @@ from rich.table import Table
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.evaluation import PlanEvaluation
+from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.reports.comparison import ComparisonRow
 from tvm_fusion.reports.explanation import Explanation
@@ -102,6 +103,17 @@ def totals_table(evaluation: PlanEvaluation, accelerator: Accelerator) -> Table:
     table.add_row("energy (estimate)", f"{evaluation.estimated_energy_pj / 1e9:,.3f} mJ")
     table.add_row("every group valid", "yes" if evaluation.valid else "[red]NO[/red]")
     return table
+
+
+def too_heavy_note(graph: OperatorGraph, evaluation: PlanEvaluation, accelerator: Accelerator) -> str:
+    """The operators whose weights alone exceed the buffer, by number and name; empty if there is none."""
+    weight_bytes = Sizes(graph, accelerator).weight_bytes
+    alone = [graph.operators[cost.operators[0]] for cost in evaluation.costs if cost.scheme == "layer"]
+    heavy = [operator for operator in alone if weight_bytes[operator.id] > accelerator.buffer_bytes]
+    if not heavy:
+        return ""
+    names = ", ".join(f"{operator.id} ({operator.name})" for operator in heavy)
+    return f"executed layer by layer, because their weights alone are larger than the buffer: {names}"
 
 
 def explanation_table(explanation: Explanation) -> Table:

@@ -1,0 +1,204 @@
+"""How much explained repair helps each search: the published tables in our cost model, and how early plans get good.
+
+Example: python benchmarks/explain.py --quick
+
+Every run (network, buffer, search, repair, seed) is appended to ``runs.jsonl`` of the output folder as it ends; a
+second call does only what is missing. ``python -m benchmarks.explain_tables`` makes tables and plots from that file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tvm_fusion.cli import options, session
+from tvm_fusion.cli.main import run_program
+from tvm_fusion.cost_models.evaluation import evaluate_plan
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.errors import FusionError
+from tvm_fusion.explainers.cached import CachedExplainer
+from tvm_fusion.explainers.registry import check_explainer, make_explainer
+from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.reports.environment import environment
+from tvm_fusion.search import search
+from tvm_fusion.search.explained_split import ExplainedSplit
+
+RESULTS = Path(__file__).parent / "explained"
+CACHE = Path(__file__).parent / "results" / "explanations"
+RANDOM = "random"  # the random split, not an explainer
+REPAIRS = f"{RANDOM},gnnexplainer,pgexplainer,rgexplainer,occlusion"
+SEARCHES = "random-search,local-search,nsga2"
+# Tables of the paper: (networks, buffer, budget in plans).
+TABLES = {
+    "128KiB": (
+        "mobilenetv2_100@224", "vgg16@224", "resnet50@224", "resnet18@224", "squeezenet1_1@224", "128KiB", 2000,
+    ),
+    "256KiB": ("efficientnet_b3@300", "resnet152@224", "deeplabv3_mobilenet_v3_large@513", "256KiB", 5000),
+}  # fmt: skip
+QUICK = ("mobilenetv2_100@224", "128KiB", 100)
+
+
+def planned(
+    networks: list[tuple[str, str, int]], searches: list[str], repairs: list[str], seeds: list[int]
+) -> list[Any]:
+    """The key of every run: the seeds outermost, so that whole tables fill up one seed after another."""
+    return [
+        {"network": net, "buffer": buffer, "budget_plans": budget, "search": name, "repair": repair, "seed": seed}
+        for seed in seeds
+        for net, buffer, budget in networks
+        for name in searches
+        for repair in repairs
+    ]
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """The runs of a file, one JSON object a line. Raises FusionError for a line that is none."""
+    if not path.exists():
+        return []
+    runs = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            runs.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise FusionError(f"{str(path)!r}, line {number}, is not JSON; remove the line to run it again") from None
+    return runs
+
+
+def execute(run: dict[str, Any], graph: OperatorGraph, cache: Path) -> dict[str, Any]:
+    """One search with a fresh oracle; explanations of earlier runs are taken from the cache at the time they cost."""
+    hardware = options.accelerator_of(None, run["buffer"])
+    oracle = Oracle(graph, hardware)
+    splitter = explainer = None
+    if run["repair"] != RANDOM:
+        path = cache / f"{run['network']}-{run['buffer']}-{run['repair']}.sqlite"
+        explainer = CachedExplainer(oracle, lambda: make_explainer(run["repair"], oracle), path)
+        splitter = ExplainedSplit(explainer)
+
+    def clock() -> float:
+        return time.perf_counter() + (explainer.saved_seconds if explainer else 0.0)
+
+    result = search(
+        graph, oracle, run["search"], budget_plans=run["budget_plans"], seed=run["seed"], splitter=splitter, clock=clock
+    )
+    evaluation = evaluate_plan(graph, result.plan, oracle)
+    counts = asdict(result.repair)
+    return run | {
+        "network_dram_bytes": evaluation.network_dram_bytes,
+        "fusable_dram_bytes": evaluation.fusable_dram_bytes,
+        "plans_proposed": result.plans_proposed,
+        "groups_evaluated": oracle.evaluated,
+        "seconds": round(result.seconds, 3),
+        "oracle_seconds": round(result.oracle_seconds, 3),
+        "explainer_seconds": round(explainer.seconds - explainer.classifier_seconds, 3) if explainer else 0.0,
+        "classifier_seconds": round(explainer.classifier_seconds, 3) if explainer else 0.0,
+        "groups_explained": explainer.explained if explainer else 0,
+        **counts,
+        "rectify_rate": result.repair.rectify_rate if explainer else None,
+        "history": [(plans, round(seconds, 3), found) for plans, seconds, found in result.history],
+    }
+
+
+def optimum(graph: OperatorGraph, buffer: str) -> dict[str, Any]:
+    """The proven optimum of a network, or the best that interval DP finds where it has too many ideals."""
+    oracle = Oracle(graph, options.accelerator_of(None, buffer))
+    try:
+        result = search(graph, oracle, "exact")
+    except FusionError:
+        result = search(graph, oracle, "interval-dp")
+    evaluation = evaluate_plan(graph, result.plan, oracle)
+    return {
+        "network_dram_bytes": evaluation.network_dram_bytes,
+        "fusable_dram_bytes": evaluation.fusable_dram_bytes,
+        "unfused_dram_bytes": evaluation.unfused_dram_bytes,
+        "operators": len(graph),
+        "optimal": result.optimal,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def main(
+    nets: Annotated[str | None, typer.Option("--nets", help="Names or files by comma instead of the tables'.")] = None,
+    buffer: options.Buffer = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", parser=options.whole("--budget", 1), metavar="N", help="Plans a run.")
+    ] = None,
+    searches: Annotated[str, typer.Option("--searches", help="Names by comma.")] = SEARCHES,
+    repairs: Annotated[
+        str, typer.Option("--repairs", help="'random' (the random split) or explainers, by comma.")
+    ] = REPAIRS,
+    seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
+    quick: Annotated[bool, typer.Option("--quick", help="One network, small budget, one seed.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="[default: benchmarks/results/explanations]")] = None,
+    verbose: options.Verbose = False,
+) -> int:
+    """Run what is missing of the tables, one line of results a run."""
+    from tvm_fusion.cli import planning
+
+    search_names, repair_names = options.parse_list(searches, "--searches"), options.parse_list(repairs, "--repairs")
+    for name in search_names:
+        planning.check_algorithm(name)
+    for name in set(repair_names) - {RANDOM}:
+        check_explainer(name)
+    seed_list = options.parse_seeds(seeds)
+    options.accelerator_of(None, buffer)
+    networks: list[tuple[str, str, int]] = []
+    if quick:
+        networks, seed_list = [(nets or QUICK[0], buffer or QUICK[1], budget or QUICK[2])], seed_list[:1]
+    elif nets is not None:
+        networks = [(net, buffer or "256KiB", budget or 5000) for net in options.parse_list(nets, "--nets")]
+    else:
+        for *names, size, plans in TABLES.values():
+            networks += [(str(net), buffer or str(size), budget or int(plans)) for net in names]
+    folder = RESULTS if output is None else output
+    for path in (folder, CACHE if cache is None else cache):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FusionError(f"cannot make output folder {str(path)!r}: {error.strerror or error}") from None
+    runs_file = folder / "runs.jsonl"
+    missing = _missing(planned(networks, search_names, repair_names, seed_list), read_runs(runs_file))
+    machine = environment()
+    graphs: dict[str, OperatorGraph] = {}
+    for number, run in enumerate(missing, 1):
+        net = run["network"]
+        if net not in graphs:
+            graphs[net] = session.load_graph(net, 1, verbose)
+            _note_network(folder / "networks.json", net, run["buffer"], graphs[net])
+        begin = time.perf_counter()
+        found = execute(run, graphs[net], CACHE if cache is None else cache)
+        with runs_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(found | {"environment": machine}) + "\n")
+        what = f"{net} {run['search']} {run['repair']} seed {run['seed']}"
+        print(
+            f"[{time.strftime('%H:%M:%S')}] {number} of {len(missing)}: {what}: "
+            f"{found['network_dram_bytes'] / 1e6:.3f} MB, {found['seconds']:.1f} s "
+            f"({time.perf_counter() - begin:.1f} s now)",
+            flush=True,
+        )
+    return 0
+
+
+def _missing(wanted: list[dict[str, Any]], done: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = {tuple(run[key] for key in sorted(wanted[0])) for run in done} if wanted else set()
+    return [run for run in wanted if tuple(run[key] for key in sorted(run)) not in found]
+
+
+def _note_network(path: Path, net: str, buffer: str, graph: OperatorGraph) -> None:
+    """The optimum of a network at a buffer, once."""
+    from tvm_fusion.files import write_text_atomic
+
+    data = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if f"{net} {buffer}" not in data:
+        data[f"{net} {buffer}"] = optimum(graph, buffer)
+        write_text_atomic(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(main))

@@ -26,6 +26,7 @@ from tvm_fusion.explainers.cached import CachedExplainer
 from tvm_fusion.explainers.registry import check_explainer, make_explainer
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.reports.environment import environment
+from tvm_fusion.reports.record import file_name, output_folder
 from tvm_fusion.search import search
 from tvm_fusion.search.explained_split import ExplainedSplit
 
@@ -76,7 +77,7 @@ def execute(run: dict[str, Any], graph: OperatorGraph, cache: Path) -> dict[str,
     oracle = Oracle(graph, hardware)
     splitter = explainer = None
     if run["repair"] != RANDOM:
-        path = cache / f"{run['network']}-{run['buffer']}-{run['repair']}.sqlite"
+        path = cache / f"{file_name(run['network'])}-{run['buffer']}-{run['repair']}.sqlite"
         explainer = CachedExplainer(oracle, lambda: make_explainer(run["repair"], oracle), path)
         splitter = ExplainedSplit(explainer)
 
@@ -156,12 +157,7 @@ def main(
     else:
         for *names, size, plans in TABLES.values():
             networks += [(str(net), buffer or str(size), budget or int(plans)) for net in names]
-    folder = RESULTS if output is None else output
-    for path in (folder, CACHE if cache is None else cache):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FusionError(f"cannot make output folder {str(path)!r}: {error.strerror or error}") from None
+    folder, cache_folder = output_folder(output or RESULTS, RESULTS, ""), output_folder(cache or CACHE, CACHE, "")
     runs_file = folder / "runs.jsonl"
     missing = _missing(planned(networks, search_names, repair_names, seed_list), read_runs(runs_file))
     machine = environment()
@@ -172,7 +168,7 @@ def main(
             graphs[net] = session.load_graph(net, 1, verbose)
             _note_network(folder / "networks.json", net, run["buffer"], graphs[net])
         begin = time.perf_counter()
-        found = execute(run, graphs[net], CACHE if cache is None else cache)
+        found = execute(run, graphs[net], cache_folder)
         with runs_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(found | {"environment": machine}) + "\n")
         what = f"{net} {run['search']} {run['repair']} seed {run['seed']}"

@@ -12,7 +12,8 @@ from typing import Any
 from tvm_fusion.errors import AcceleratorError
 
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 10**6, "GB": 10**9}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*")
+_LEAST, _MOST = 1e-12, 1e24  # what a number in a description may be
 _BITS = {"activation_bits", "weight_bits"}
 _REALS = {"clock_hz", "macs_per_cycle", "dram_bytes_per_second", "dram_pj_per_byte", "sram_pj_per_byte", "mac_pj"}
 
@@ -64,8 +65,10 @@ def _check(name: str, value: object) -> None:
         kind = "a number" if name in _REALS else "a whole number"
         raise AcceleratorError(f"accelerator {name} must be {kind}, not {value!r}")
     assert isinstance(value, int | float)
-    if not 0 < value < float("inf"):
-        raise AcceleratorError(f"accelerator {name} must be greater than 0 and finite, not {value!r}")
+    if not _LEAST <= value <= _MOST:
+        raise AcceleratorError(
+            f"accelerator {name} must be greater than 0 (at least {_LEAST:g}) and at most {_MOST:g}, not {value!r}"
+        )
     if name in _BITS and value > 64:
         raise AcceleratorError(f"accelerator {name} must be 1 .. 64, not {value!r}")
 
@@ -93,12 +96,19 @@ def load_accelerator(name_or_path: str | Path = "edge") -> Accelerator:
     if text in preset_names():
         return accelerator_from_dict(tomllib.loads((_presets() / f"{text}.toml").read_text("utf-8")))
     path = Path(text)
-    if not path.is_file():
+    if not _is_file(path):
         raise AcceleratorError(f"accelerator {text!r} is neither a preset ({', '.join(preset_names())}) nor a file")
     try:
         return accelerator_from_dict(tomllib.loads(path.read_text("utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise AcceleratorError(f"accelerator file {text!r} is not readable TOML: {error}") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def accelerator_from_dict(data: dict[str, Any]) -> Accelerator:

@@ -49,7 +49,9 @@ def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> 
     for number, group in enumerate(plan.groups):
         if group.scheme not in (None, *SCHEMES):
             raise PlanError(f"group {number} has scheme {group.scheme!r}; allowed: {', '.join(SCHEMES)}")
-    costs = tuple(oracle.cost(mask_of(group.operators)) for group in plan.groups)
+        if group.scheme == "layer" and len(group.operators) > 1:
+            raise PlanError(f"group {number} has scheme 'layer', in which one operator executes alone; it has several")
+    costs = tuple(oracle.cost_in(mask_of(group.operators), group.scheme) for group in plan.groups)
     network = sum(cost.dram_bytes for cost in costs)
     if network < oracle.compulsory_dram_bytes:
         raise CostModelError(f"plan moves {network} bytes, below the compulsory {oracle.compulsory_dram_bytes}")

@@ -26,6 +26,9 @@ def layerwise_cost(
     moved_input, moved_weight = operator.batch * sum(operand_bytes), weight
     if weight:
         moved_input, moved_weight = _cheaper(sum(operand_bytes), weight, half, operator.batch)
+    elif operator.macs and len(operand_bytes) == 1:
+        # A tensor times itself: it passes once for every part of it that stays.
+        moved_input = operator.batch * operand_bytes[0] * max(1, -(-operand_bytes[0] // half))
     elif operator.macs and len(operand_bytes) > 1:
         # The smaller operand of a product of two activations takes the part of the weights.
         rest, small = sum(operand_bytes[1:]), operand_bytes[0]

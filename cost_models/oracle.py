@@ -85,6 +85,14 @@ class Oracle:
             found = self._full[mask] = self._cost(mask)
         return found
 
+    def cost_in(self, mask: int, scheme: str | None) -> GroupCost:
+        """The report of a group in the scheme that a plan names for it: "lbdf", "layer", or None for the oracle's own."""
+        if scheme == "lbdf":
+            return self.model.cost(mask)
+        if scheme == "layer":
+            return layerwise_cost(self.graph, mask.bit_length() - 1, self.accelerator, self.sizes)
+        return self.cost(mask)
+
     def _cost(self, mask: int) -> GroupCost:
         cost = self.model.cost(mask)
         if not cost.valid and len(cost.operators) == 1:

@@ -66,12 +66,17 @@ class _Rows:
     peak: int = 0
     present: dict[int, set[int]] = field(default_factory=dict)
 
-    def bytes(self, rows: int) -> int:
+    def held_bytes(self, rows: int) -> int:
+        """On chip, where every row starts at a whole byte."""
+        return rows * bytes_of(self.row_bits, 1)
+
+    def moved_bytes(self, rows: int) -> int:
+        """In DRAM, where rows lie close together."""
         return bytes_of(rows * self.row_bits, 1)
 
     @property
     def occupied_bytes(self) -> int:
-        return 0 if self.in_place else self.bytes(len(self.present))
+        return 0 if self.in_place else self.held_bytes(len(self.present))
 
 
 class _Execution:
@@ -239,8 +244,8 @@ class _Execution:
         buffers = []
         for i, state in sorted(self.state.items()):
             lines = 0 if state.in_place else max(1, state.peak)
-            buffers.append(TensorBuffer(i, lines, state.bytes(lines)))
-        moved = {i: state.batch * state.bytes(state.moved) for i, state in self.state.items()}
+            buffers.append(TensorBuffer(i, lines, state.held_bytes(lines)))
+        moved = {i: state.batch * state.moved_bytes(state.moved) for i, state in self.state.items()}
         return SimulationResult(
             buffer_bytes=sum(buffer.bytes for buffer in buffers) + self.weight_bytes,
             buffers=tuple(buffers),
@@ -261,6 +266,6 @@ class _Execution:
                 if moved is not None and image < self.state[moved].batch:
                     state = self.state[moved]
                     rows[moved] += 1
-                    dram_bytes += state.bytes(rows[moved]) - state.bytes(rows[moved] - 1)
+                    dram_bytes += state.moved_bytes(rows[moved]) - state.moved_bytes(rows[moved] - 1)
                 timeline.append((len(timeline), occupancy, dram_bytes))
         return tuple(timeline)

@@ -45,8 +45,8 @@ class Sizes:
         self._reads = [tuple(set(op.inputs)) for op in graph.operators]
 
     def line_bytes(self, tensor: int, lines: int) -> int:
-        """Bytes of ``lines`` rows of a tensor."""
-        return -(-lines * self.row_bits[tensor] // 8)
+        """On-chip bytes of ``lines`` rows of a tensor; every row starts at a whole byte."""
+        return lines * -(-self.row_bits[tensor] // 8)
 
     def weights(self, mask: int) -> int:
         """Weight bytes of all operators of a group."""

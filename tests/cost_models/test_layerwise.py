@@ -47,3 +47,14 @@ def test_a_batch_streams_weights_for_every_image() -> None:
     b = Builder(height=2, channels=64, batch=3)
     b.conv(-1, 3)
     assert layerwise_cost(b.graph(), 0, Accelerator(buffer_bytes=600)).dram_bytes == 3 * (512 + 36864)
+
+
+def test_product_of_a_tensor_with_itself() -> None:
+    x = Tensor("x", (1, 64, 64), row_axis=1)
+    square = Operator(
+        name="xx", shape=(1, 64, 64), row_axis=1, id=0, type="matmul", inputs=(-1,), demands=(ALL,), macs=64**3
+    )
+    graph = OperatorGraph("square", (x,), (square,), (0,))
+    # X = Y = 4096; half = 1024 holds a quarter: X passes four times, and once where it fits whole
+    assert layerwise_cost(graph, 0, Accelerator(buffer_bytes=2048)).dram_bytes == 4 * 4096 + 4096
+    assert layerwise_cost(graph, 0, Accelerator(buffer_bytes=8192)).dram_bytes == 2 * 4096

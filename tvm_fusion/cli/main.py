@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, plan
+from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, plan, train_explainer
 from tvm_fusion.errors import FusionError
 
 EXIT_INTERRUPTED = 130
+LONGEST_LINE = 2000  # of an error: a message may quote what a user gave
 # typer carries its own click in some versions and uses the separate one in others; this is the
 # class of "wrong usage" of whichever it is.
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
@@ -32,6 +33,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.command("compile", epilog=compile_.EXAMPLE)(compile_.compile_)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("train-explainer", epilog=train_explainer.EXAMPLE)(train_explainer.train_explainer)
 
 
 def _print_version(wanted: bool) -> None:
@@ -94,7 +96,10 @@ def _usage(error: Exception) -> str:
 
 
 def _fail(name: str, message: str, code: int) -> int:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    print(f"{name}: error: {line}", file=sys.stderr)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,11 @@ def quiet(verbose: bool) -> Iterator[None]:
     captured = None
     try:
         with captured_stderr() as captured:
-            yield
+            try:
+                yield
+            except FusionError as error:
+                _release(error)
+                raise
     except FusionError:
         raise  # one line of ours says what is wrong
     except Exception:
@@ -41,10 +46,20 @@ def quiet(verbose: bool) -> Iterator[None]:
         raise
 
 
+def _release(error: BaseException | None) -> None:
+    """Let go of what an error's frames hold while stderr is still held back: TVM's builders complain when they die."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def load_graph(net: str, batch: int, verbose: bool) -> OperatorGraph:
     """The operator graph of a network, or of a saved ``.json`` graph."""
     if net.endswith(".json"):
-        return _saved_graph(net)
+        graph = _saved_graph(net)
+        if batch not in (1, graph.batch):
+            raise FrontendError(f"--batch {batch} cannot change the saved graph {net!r}, whose batch is {graph.batch}")
+        return graph
     with quiet(verbose):
         from tvm_fusion import frontends
 
@@ -58,7 +73,7 @@ def _saved_graph(path: str) -> OperatorGraph:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise FrontendError(f"cannot read graph {path!r}: {error.strerror or error}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise FrontendError(f"graph {path!r} is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise FrontendError(f"graph {path!r} is not what 'tvm-fusion graph NET --json' prints: it is no JSON object")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tvm_fusion.errors import GraphError
+from tvm_fusion.graph.check_types import check_types
 
 if TYPE_CHECKING:
     from tvm_fusion.graph.graph import OperatorGraph
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 def check_graph(graph: OperatorGraph) -> None:
     """Raise GraphError if ids, operands, demands, shapes or outputs of ``graph`` contradict."""
+    check_types(graph)
     for tensor in (*graph.inputs, *graph.operators):
         _check_tensor(tensor)
     for position, operator in enumerate(graph.operators):

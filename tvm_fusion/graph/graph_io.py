@@ -92,6 +92,6 @@ def _operator(entry: dict[str, Any]) -> Operator:
         weight_dtype=entry.get("weight_dtype", "float32"),
         macs=entry["macs"],
         window=Window(**{key: tuple(value) for key, value in window.items()}) if window else None,
-        pointwise=bool(entry.get("pointwise", False)),
+        pointwise=entry.get("pointwise", False),
         attributes=entry.get("attributes") or {},
     )

@@ -20,7 +20,7 @@ def load_plan(path: str | Path, graph: OperatorGraph) -> PartitionPlan:
         data = json.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise PlanError(f"cannot read plan {str(path)!r}: {error.strerror or error}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, numbers or nesting beyond all measure
         raise PlanError(f"plan {str(path)!r} is not JSON: {error}") from None
     return plan_from_json(data, graph)
 
@@ -30,7 +30,7 @@ def plan_from_json(data: Any, graph: OperatorGraph) -> PartitionPlan:
     if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
         raise PlanError('a plan is {"groups": [{"operators": [0, 1, 2]}, ...]}; this JSON has no list "groups"')
     version = data.get("schema_version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
+    if isinstance(version, bool) or not isinstance(version, int) or version != SCHEMA_VERSION:
         raise PlanError(f"plan has schema_version {version!r}; allowed: {SCHEMA_VERSION}")
     fingerprint = data.get("graph_fingerprint")
     if fingerprint is not None and fingerprint != graph.fingerprint:

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("tvm-fusion", "apache-tvm", "numpy", "onnx", "pymoo", "torch", "torchvision", "timm")
+_PACKAGES = (
+    "tvm-fusion", "apache-tvm", "numpy", "onnx", "pymoo",
+    "torch", "torch_geometric", "torchvision", "timm", "safetensors",
+)  # fmt: skip
 
 
 def environment() -> dict[str, Any]:

@@ -45,9 +45,14 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return data
 
 
+def file_name(network: str) -> str:
+    """A name or path as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9_.@-]+", "_", Path(network).name)
+
+
 def output_folder(wanted: Path | None, base: Path, name: str) -> Path:
     """``wanted``, or a folder of that name under ``base``; made if need be. Raises FusionError if it cannot be."""
-    folder = wanted or base / re.sub(r"[^A-Za-z0-9_.@-]+", "_", Path(name).name)
+    folder = wanted or base / file_name(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

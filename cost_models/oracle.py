@@ -86,7 +86,7 @@ class Oracle:
         return found
 
     def cost_in(self, mask: int, scheme: str | None) -> GroupCost:
-        """The report of a group in the scheme that a plan names for it: "lbdf", "layer", or None for the oracle's own."""
+        """The report of a group in the scheme that a plan names: "lbdf", "layer", or None for the oracle's choice."""
         if scheme == "lbdf":
             return self.model.cost(mask)
         if scheme == "layer":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from tvm_fusion.passes.compile_plan import compile_plan
 from tvm_fusion.passes.extract import Extraction, extract
+from tvm_fusion.passes.ffi_errors import register_errors
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
 from tvm_fusion.passes.normalize import Normalize, normalize
@@ -27,4 +28,5 @@ __all__ = [
     "pipeline",
 ]
 
+register_errors()
 register()

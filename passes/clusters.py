@@ -43,7 +43,8 @@ class Clusters:
         self.members = {var: [var] for var in self.position}
         self.root = {var: var for var in self.position}
         self.kind: dict[Any, str] = {}
-        for join in (self._join_reconvergent, self._join_scalars, self._join_constants):
+        # Scalars twice: what joins an activation may itself follow another scalar.
+        for join in (self._join_reconvergent, self._join_scalars, self._join_scalars, self._join_constants):
             for binding in program:
                 join(binding.var)
         for root, members in self.members.items():
@@ -98,7 +99,8 @@ class Clusters:
             sources.update(self._tensors(latest))
         if len(sources) == 1 and len(cluster) > 1 and shape_of(next(iter(sources))) == shape:
             for inner in sorted(cluster - {var}, key=self.position.__getitem__):
-                self._join(self.root[inner], var)
+                if not self.root[inner].same_as(var):  # it may have come with a region inside this one
+                    self._join(self.root[inner], var)
 
     def _is_activation(self, root: Any) -> bool:
         """Whether a cluster is an elementwise function of one tensor, with scalars only."""
@@ -120,17 +122,17 @@ class Clusters:
     def _join_constants(self, var: Any) -> None:
         """Bias after a convolution or dense; shift after a per-channel scale."""
         value = self.value[var]
-        if op_name(value) not in ("add", "subtract"):
+        if op_name(value) not in ("add", "subtract") or not self._is_root(var):
             return
         tensors = self._tensors(var)
         source = tensors[0] if len(tensors) == 1 else None
         if source not in self.value or not self._only_inside(source, {var}) or not self._is_root(source):
             return
         made = self.value[source]
-        if op_name(made) in CONVOLUTIONS + TRANSPOSED and channel_affine(value, channel_axis(made)) is not None:
-            self._join(source, var)
-        elif op_name(made) == "matmul" and channel_affine(value, len(shape_of(source)) - 1) is not None:
-            self._join(source, var)
+        if op_name(made) in (*CONVOLUTIONS, *TRANSPOSED, "matmul"):
+            axis = len(shape_of(source)) - 1 if op_name(made) == "matmul" else channel_axis(made)
+            if channel_affine(value, axis) is not None:
+                self._join(source, var)
         elif op_name(made) == "multiply":
             for axis in range(len(shape_of(source))):
                 pair = channel_affine(value, axis), channel_affine(made, axis)
@@ -151,7 +153,7 @@ class Clusters:
                 constant_array(a).reshape(()) if is_constant(a) else known[a] for a in call.args if _is_tensor(a)
             ]
             result = evaluate(call, operands)
-            if result is None or "float" not in dtype_of(call) and "bool" not in dtype_of(call):
+            if result is None or not any(kind in dtype_of(call) for kind in ("float", "bool")):
                 return "activation"
             known[var] = result
         for name, function in KNOWN.items():

@@ -36,6 +36,8 @@ def fold(call: Any) -> Array | None:
     splat = splat_value(call)
     if splat is not None:
         return np.full(shape_of(call), splat, dtype_of(call))
+    if name == "shape_to_tensor" and isinstance(call.args[0], relax.ShapeExpr):
+        return np.asarray([int(size) for size in call.args[0].values], np.int64)
     if not all(_is_data(arg) for arg in call.args):
         return None
     arrays = [constant_array(arg) for arg in call.args if is_constant(arg)]
@@ -47,7 +49,7 @@ def fold(call: Any) -> Array | None:
 
 def _is_data(arg: Any) -> bool:
     if isinstance(arg, relax.Tuple):
-        return all(is_constant(field) for field in arg.fields)
+        return all(_is_data(field) for field in arg.fields)
     return is_constant(arg) or not isinstance(arg, relax.Var | relax.Call | relax.TupleGetItem)
 
 
@@ -63,7 +65,19 @@ def _structural(name: str, call: Any, arrays: list[Array]) -> Array | None:
     if name == "concat" and isinstance(call.args[0], relax.Tuple):
         axis = call.attrs.axis
         return np.concatenate([constant_array(f) for f in call.args[0].fields], 0 if axis is None else int(axis))
+    if name == "strided_slice" and not bool(call.attrs.assume_inbound):
+        return _sliced(call, arrays[0])
     return None
+
+
+def _sliced(call: Any, array: Array) -> Array | None:
+    """A constant cut by begin, end and stride along some axes; None where NumPy's answer has another shape."""
+    cuts = [slice(None)] * array.ndim
+    places, begins, ends, *steps = ([int(field.value) for field in arg.fields] for arg in call.args[1:])
+    for place, begin, end, step in zip(places, begins, ends, steps[0] if steps else [1] * len(places), strict=True):
+        cuts[place] = slice(begin, end, step)
+    found = np.asarray(array[tuple(cuts)])
+    return found if found.shape == shape_of(call) else None
 
 
 def _fold_with_tvm(call: Any) -> Array | None:

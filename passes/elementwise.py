@@ -10,6 +10,7 @@ import numpy as np
 
 from tvm_fusion.passes.relax_tools import Array, op_name
 
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -29,6 +30,10 @@ def _softplus(x: Array) -> Array:
     return np.logaddexp(x, 0)
 
 
+def _selu(x: Array) -> Array:
+    return np.asarray(_SELU_SCALE * np.where(x > 0, x, _SELU_ALPHA * np.expm1(np.minimum(x, 0))))
+
+
 def _hard_sigmoid(x: Array) -> Array:
     return np.clip(x / 6 + 0.5, 0, 1)
 
@@ -38,6 +43,7 @@ UNARY: dict[str, Callable[[Array], Array]] = {
     "nn.relu6": lambda x: np.clip(x, 0, 6),
     "nn.gelu": _gelu,
     "nn.gelu_tanh": _gelu_tanh,
+    "nn.selu": _selu,
     "nn.silu": lambda x: np.asarray(x * _sigmoid(x)),
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
@@ -94,7 +100,10 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "bitwise_and": np.bitwise_and,
     "bitwise_or": np.bitwise_or,
     "bitwise_xor": np.bitwise_xor,
+    "left_shift": np.left_shift,
+    "right_shift": np.right_shift,
     "atan2": np.arctan2,
+    "log_add_exp": np.logaddexp,
 }
 # Elementwise as well, but with operands or attributes of their own.
 OTHER = ("clip", "where", "astype", "nn.leakyrelu", "nn.prelu", "nn.softplus", "identity", "hint_on_device")
@@ -112,9 +121,7 @@ KNOWN: dict[str, Callable[[Array], Array]] = {
     "relu": UNARY["nn.relu"],
     "relu6": UNARY["nn.relu6"],
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "selu": lambda x: np.asarray(
-        1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(np.minimum(x, 0)))
-    ),
+    "selu": _selu,
     "sigmoid": _sigmoid,
 }
 

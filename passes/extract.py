@@ -95,7 +95,7 @@ class _Reader:
         shape = shape_of(param)
         for reader in self.clusters.readers[param]:
             value = self.clusters.value[reader]
-            if hasattr(getattr(value, "attrs", None), "strides") and op_name(value).startswith("nn."):
+            if rows_window.slides(value):
                 return rows_window.spatial_row_axis(value)
         if len(shape) == 2 and not dtype_of(param).startswith("float"):
             return 1  # indices of tokens
@@ -112,7 +112,10 @@ class _Reader:
                 number = self.owner[source]
                 self.names[number].append(root.name)
                 self.owner[root] = self._operand[root] = number
-                self.axes.axes[root] = self._viewed_axis(root, value)
+                self.axes.axes[root] = self._viewed_axis(value)
+                return
+            if isinstance(value, relax.Var):  # an input by another name
+                self._operand[root], self.axes.axes[root] = self._operand[source], self.axes.axis(source)
                 return
         facts = self._facts(root, members)
         number = len(self.operators)
@@ -154,7 +157,7 @@ class _Reader:
         axis = row_facts(value, self.axes).row_axis
         return axis is None or shape_of(root)[axis] == 1
 
-    def _viewed_axis(self, root: Any, value: Any) -> int | None:
+    def _viewed_axis(self, value: Any) -> int | None:
         if isinstance(value, relax.Var):
             return self.axes.axis(value)
         return None if isinstance(value, relax.TupleGetItem) else row_facts(value, self.axes).row_axis

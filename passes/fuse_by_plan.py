@@ -51,7 +51,8 @@ def check_network(plan: PartitionPlan, graph: OperatorGraph) -> None:
     fingerprint = plan.metadata.get("graph_fingerprint", graph.fingerprint)
     if fingerprint != graph.fingerprint:
         raise PlanError(
-            f"plan is for another network: its graph fingerprint is {fingerprint}, that of the module {graph.fingerprint}"
+            f"plan is for another network: its graph fingerprint is {fingerprint}, "
+            f"that of the module is {graph.fingerprint}"
         )
 
 

@@ -9,6 +9,7 @@ from tvm.ir import IRModule
 
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
 from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.explainers.repair import DEFAULT_EXPLAINER, check_repair, make_splitter
 from tvm_fusion.passes.extract import extract
 from tvm_fusion.passes.fuse_by_plan import fuse_extraction
 from tvm_fusion.search import search
@@ -20,7 +21,8 @@ class FusionSearch:
     """Search for the plan that moves the least data on ``accelerator`` (default: "edge") and group by it.
 
     ``algorithm`` is a name of ``tvm_fusion.search``, ``budget`` counts plans proposed, ``seed`` makes it
-    repeatable, ``time_limit_seconds`` ends it earlier. Raises SearchError for an unknown algorithm.
+    repeatable, ``time_limit_seconds`` ends it earlier. ``repair`` ("random", "explained") says how invalid groups are
+    split, ``explainer`` who explains them. Raises SearchError or ExplainerError for an unknown name.
     """
 
     def __init__(
@@ -30,8 +32,13 @@ class FusionSearch:
         budget: int = 1000,
         seed: int = 0,
         time_limit_seconds: float | None = None,
+        repair: str = "random",
+        explainer: str = DEFAULT_EXPLAINER,
     ) -> None:
         algorithm_factory(algorithm)  # refuses an unknown name now, not in the middle of a build
+        check_repair(repair, explainer)
+        self.repair = repair
+        self.explainer = explainer
         self.accelerator = accelerator or load_accelerator("edge")
         self.algorithm = algorithm
         self.budget = budget
@@ -49,5 +56,6 @@ class FusionSearch:
             budget_plans=self.budget,
             seed=self.seed,
             time_limit_seconds=self.time_limit_seconds,
+            splitter=make_splitter(self.repair, self.explainer, oracle, self.seed),
         )
         return fuse_extraction(extraction, found.plan, oracle)

@@ -56,13 +56,17 @@ class _Writer:
 
     def __init__(self, function: Any) -> None:
         self.builder = relax.BlockBuilder()
+        for param in function.params:
+            shape_of(param)  # refuses a dynamic one
         self.params = [relax.Var(param.name, param.ty) for param in function.params]
         self.values: dict[Any, Any] = dict(zip(function.params, self.params, strict=True))
-        self.uses = Counter(var for binding in bindings(function) for var in variables(binding.value))
+        read = [binding.value for binding in bindings(function) if op_name(binding.value) != "shape_of"]
+        self.uses = Counter(var for value in read for var in variables(value))
         self.uses.update(variables(function.body.body))
         self.definitions: dict[Any, Any] = {}
         self.used_once: set[Any] = set()
         self.splats: dict[Any, float] = {}
+        self._affine_axes: dict[Any, int] = {}
         self._scope = self.builder.function("main", self.params)
         self._scope.__enter__()
         self._flow = self.builder.dataflow()
@@ -82,7 +86,7 @@ class _Writer:
             self.values[binding.var] = self._substitute(binding.value)
             return
         value = self._rewrite(self._substitute(binding.value), binding.var)
-        if isinstance(value, relax.Var) or is_constant(value) or isinstance(value, relax.Tuple):
+        if isinstance(value, relax.Var | relax.Tuple | relax.ShapeExpr) or is_constant(value):
             self.values[binding.var] = value
             if isinstance(value, relax.Var) and (self.uses[binding.var] > 1 or value not in self.definitions):
                 self.used_once.discard(value)
@@ -141,6 +145,10 @@ class _Writer:
         splat = splat_value(value)
         if splat is not None:
             self.splats[var] = splat
+        if op_name(value) == "concat" and len(getattr(value.args[0], "fields", ())) == 1:
+            return value.args[0].fields[0]
+        if op_name(value) == "shape_of":
+            return relax.ShapeExpr(shape_of(value.args[0]))
         folded = fold(value)
         if folded is not None:
             return constant(folded)
@@ -168,8 +176,9 @@ class _Writer:
         axis %= len(shape)
         cuts, start, pieces = [shape_of(self._piece(call, k))[axis] for k in range(len(call.ty.fields))], 0, []
         for k, size in enumerate(cuts):
-            piece = relax.op.strided_slice(source, [axis], [start], [start + size], [1])
-            pieces.append(self.emit(self.builder.normalize(piece), f"{name}_{k}", False))
+            piece = self.builder.normalize(relax.op.strided_slice(source, [axis], [start], [start + size], [1]))
+            folded = fold(piece)
+            pieces.append(constant(folded) if folded is not None else self.emit(piece, f"{name}_{k}", False))
             start += size
         return relax.Tuple(pieces)
 
@@ -178,7 +187,7 @@ class _Writer:
 
     def _clip(self, call: Any) -> Any:
         """One clip for two in a row."""
-        inner = self.definitions.get(call.args[0])
+        inner: Any = self.definitions.get(call.args[0])
         if op_name(inner) != "clip" or call.args[0] not in self.used_once:
             return call
         low = max((clip.args[1] for clip in (inner, call)), key=lambda bound: float(bound.value))
@@ -189,11 +198,11 @@ class _Writer:
 
     def _sum_of_stack(self, call: Any) -> Any:
         """Additions for ONNX's n-ary Sum, which is imported as the sum over a stack."""
-        stack = self.definitions.get(call.args[0])
+        stack: Any = self.definitions.get(call.args[0])
         if op_name(stack) != "stack" or bool(call.attrs.keepdims) or call.attrs.axis is None:
             return call
         axes, axis = ints(call.attrs.axis), int(stack.attrs.axis)
-        fields = getattr(stack.args[0], "fields", ())
+        fields: Any = getattr(stack.args[0], "fields", ())
         if len(axes) != 1 or len(fields) < 2 or (axes[0] - axis) % len(shape_of(call.args[0])):
             return call
         total = fields[0]
@@ -208,7 +217,11 @@ class _Writer:
             affine = None if axis is None else channel_affine(call, axis)
             if affine is not None and affine.x.same_as(operand):
                 plain = affine.scale is None and op_name(self.definitions.get(operand)) in CONVOLUTIONS + TRANSPOSED
-                return call if plain else self._fold_affine(affine, var.name, self.uses[var] == 1)
+                if not plain:
+                    return self._fold_affine(affine, var.name, self.uses[var] == 1)
+                biased = self.emit(call, var.name, self.uses[var] == 1)
+                self._affine_axes[biased] = affine.axis
+                return biased
         return call
 
     def _axis(self, operand: Any) -> int | None:
@@ -217,12 +230,8 @@ class _Writer:
             return None
         value = self.definitions[operand]
         if op_name(value) in CONVOLUTIONS + TRANSPOSED:
-            return channel_axis(value) if is_constant(value.args[1]) else None
+            return _foldable_axis(value)
         return self._affine_axes.get(operand)
-
-    @property
-    def _affine_axes(self) -> dict[Any, int]:
-        return self.__dict__.setdefault("affine_axes", {})
 
     def _fold_affine(self, affine: Affine, name: str, used_once: bool) -> Any:
         """Emit an affine map, joined with what its operand already is. Returns the new variable."""
@@ -231,13 +240,12 @@ class _Writer:
             affine = affine.after(inner)
             inner = self._inner(affine)
         source = self.definitions.get(affine.x)
-        if affine.x in self.used_once and op_name(source) in CONVOLUTIONS + TRANSPOSED and is_constant(source.args[1]):
-            if affine.axis == channel_axis(source):
-                if affine.scale is not None:
-                    source = scaled_convolution(source, affine.scale)
-                    affine = Affine(self.emit(source, f"{name}_folded", True), affine.axis, None, affine.shift)
-                if affine.shift is None:
-                    return affine.x
+        if affine.x in self.used_once and affine.axis == _foldable_axis(source):
+            if affine.scale is not None:
+                source = scaled_convolution(source, affine.scale)
+                affine = Affine(self.emit(source, f"{name}_folded", True), affine.axis, None, affine.shift)
+            if affine.shift is None:
+                return affine.x
         return self._emit_affine(affine, name, used_once)
 
     def _inner(self, affine: Affine) -> Affine | None:
@@ -260,6 +268,13 @@ class _Writer:
         return result
 
 
+def _foldable_axis(convolution: Any) -> int | None:
+    """Channel axis of a convolution whose weight is constant, so that a scale can join it; else None."""
+    if op_name(convolution) not in CONVOLUTIONS + TRANSPOSED or not is_constant(convolution.args[1]):
+        return None
+    return channel_axis(convolution)
+
+
 def _is_identity(call: Any) -> bool:
     name = op_name(call)
     if name in ("identity", "builtin.stop_lift_params", "hint_on_device"):
@@ -272,8 +287,6 @@ def _is_identity(call: Any) -> bool:
         return ints(call.attrs.axes) == tuple(range(len(shape_of(call))))
     if name == "nn.pad":
         return not any(ints(call.attrs.pad_width))
-    if name in ("concat",) and isinstance(call.args[0], relax.Tuple):
-        return False
     if name in ("multiply", "divide") and is_constant(call.args[1]):
         value = constant_array(call.args[1])
         return value.size == 1 and float(value.reshape(())) == 1.0 and shape_of(call) == shape_of(call.args[0])

@@ -9,6 +9,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.explainers.repair import DEFAULT_EXPLAINER
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes.attributes import keep_attributes
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
@@ -34,6 +35,8 @@ def pipeline(
     budget: int = 1000,
     seed: int = 0,
     time_limit_seconds: float | None = None,
+    repair: str = "random",
+    explainer: str = DEFAULT_EXPLAINER,
 ) -> tvm.transform.Pass:
     """A Relax pipeline for ``tvm.compile(mod, target, relax_pipeline=...)``.
 
@@ -42,7 +45,7 @@ def pipeline(
     if plan is not None:
         grouping: Any = FuseByPlan(plan, accelerator)
     else:
-        grouping = FusionSearch(accelerator, algorithm, budget, seed, time_limit_seconds)
+        grouping = FusionSearch(accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer)
     steps = (grouping, LowerGroups(), relax.get_pipeline("default_build"))
     return tvm.transform.Sequential(steps, name=NAME)
 

@@ -70,10 +70,10 @@ def row_facts(call: Any, axes: RowAxes) -> RowFacts:
 
 
 def conservative(call: Any, axes: RowAxes) -> RowFacts:
-    """All rows of every operand, held together."""
+    """All rows of every operand, held together; operands of one row each leave nothing to know better."""
     demands = {var: ALL if axes.height(var) > 1 else SINGLE for var in tensor_operands(call)}
     name = op_name(call).rsplit(".", 1)[-1] or "unknown"
-    return RowFacts(name, default_row_axis(shape_of(call)), demands, known=False)
+    return RowFacts(name, default_row_axis(shape_of(call)), demands, known=ALL not in demands.values())
 
 
 def tensor_operands(call: Any) -> list[Any]:

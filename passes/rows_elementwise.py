@@ -61,6 +61,8 @@ def broadcast(call: Any, axes: RowAxes) -> RowFacts:
 def matmul(call: Any, axes: RowAxes) -> RowFacts:
     """Row-wise over the left operand's rows; the right one whole, unless its rows are a batch axis."""
     left, right = call.args
+    if min(len(shape_of(left)), len(shape_of(right))) < 2:
+        return conservative(call, axes)
     shape = shape_of(call)
     rank = len(shape)
     macs = math.prod(shape) // axes.batch * shape_of(left)[-1]

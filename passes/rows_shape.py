@@ -97,9 +97,10 @@ def concat(call: Any, axes: RowAxes) -> RowFacts:
     start = 0
     for part in fields:
         rows = shape_of(part)[axis]
-        for row in range(rows if part in stretches else 0):
-            first, last = stretches[part][start + row]
-            stretches[part][start + row] = (row, row) if last < first else (min(first, row), max(last, row))
+        for place in range(rows if part in stretches else 0):
+            row = place if axes.height(part) > 1 else 0  # its own rows may lie elsewhere: then it has one
+            first, last = stretches[part][start + place]
+            stretches[part][start + place] = (row, row) if last < first else (min(first, row), max(last, row))
         start += rows
     return RowFacts("concat", row_axis, {var: table(pairs, axes.height(var)) for var, pairs in stretches.items()})
 
@@ -130,7 +131,7 @@ def pad(call: Any, axes: RowAxes) -> RowFacts:
     row_axis, height = axes.axis(x), axes.height(x)
     mode = str(call.attrs.pad_mode)
     if row_axis is None:
-        return conservative(call, axes)
+        return RowFacts("pad", None, {x: SINGLE})
     top = ints(call.attrs.pad_width)[2 * row_axis]
     pairs = [_padded_row(r - top, height, mode) for r in range(shape_of(call)[row_axis])]
     return RowFacts("pad", row_axis, {x: table(pairs, height)})
@@ -156,8 +157,10 @@ def take(call: Any, axes: RowAxes) -> RowFacts:
     x, index = call.args
     shape = shape_of(call)
     if is_constant(x):  # an embedding: row r of the result needs the indices of row r
-        axis = axes.axis(index)
-        return RowFacts("embedding", axis, {index: ROW if axes.height(index) > 1 else SINGLE})
+        placed = axes.axis(index)
+        if placed is not None and call.attrs.axis is not None:
+            placed += int(call.attrs.axis) % len(shape_of(x))
+        return RowFacts("embedding", placed, {index: ROW if axes.height(index) > 1 else SINGLE})
     if not is_constant(index) or call.attrs.axis is None:
         return conservative(call, axes)
     axis, row_axis, height = int(call.attrs.axis) % len(shape_of(x)), axes.axis(x), axes.height(x)
@@ -167,7 +170,8 @@ def take(call: Any, axes: RowAxes) -> RowFacts:
     if axis != row_axis:
         shifted = row_axis if row_axis < axis else row_axis + indices.ndim - 1
         return RowFacts("take", shifted, {x: ROW})
-    rows = (indices.reshape(-1) % height).tolist()
+    clipped = str(call.attrs.mode) == "clip"
+    rows = (np.clip(indices, 0, height - 1) if clipped else indices % height).reshape(-1).tolist()
     if indices.ndim == 1 and len(rows) > 1:
         return RowFacts("take", row_axis, {x: table([(r, r) for r in rows], height)})
     pair = (min(rows), max(rows))
@@ -191,6 +195,8 @@ def stack(call: Any, axes: RowAxes) -> RowFacts:
     operands = tensor_operands(call)
     axis = int(call.attrs.axis) % len(shape_of(call))
     places = {axes.axis(var) for var in operands}
+    if all(axes.height(var) == 1 for var in operands):
+        return RowFacts("stack", default_row_axis(shape_of(call)), dict.fromkeys(operands, SINGLE))
     if len(places) != 1 or (old := places.pop()) is None:
         return conservative(call, axes)
     return RowFacts("stack", old + (axis <= old), {v: ROW if axes.height(v) > 1 else SINGLE for v in operands})

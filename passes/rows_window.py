@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from tvm_fusion.graph.demand import ACCUMULATE, RowDemand
 from tvm_fusion.graph.operator import Window
 from tvm_fusion.passes.relax_tools import ints, is_constant, op_name, shape_of
@@ -19,6 +21,13 @@ def _rank(name: str) -> int:
 
 def _layout(call: Any) -> str:
     return str(getattr(call.attrs, "data_layout", "") or call.attrs.layout)
+
+
+def slides(call: Any) -> bool:
+    """Whether an operator's layout names the axes that a window slides along."""
+    attrs = getattr(call, "attrs", None)
+    has_layout = hasattr(attrs, "layout") or hasattr(attrs, "data_layout")
+    return has_layout and any(f"{rank}d" in op_name(call) for rank in _SPATIAL)
 
 
 def spatial_row_axis(call: Any) -> int:
@@ -170,24 +179,27 @@ def resize(call: Any, axes: RowAxes) -> RowFacts:
     pairs = []
     for row in range(rows):
         place = _source_place(row, height, rows, str(call.attrs.coordinate_transformation_mode))
-        if method == "nearest_neighbor":
-            base = _nearest(place, str(call.attrs.rounding_method))
-        else:
-            base = math.floor(place)
+        base = _nearest(place, str(call.attrs.rounding_method)) if method == "nearest_neighbor" else math.floor(place)
         clipped = [min(height - 1, max(0, base + k)) for k in (-before, after)]
         pairs.append((clipped[0], clipped[1]))
     return RowFacts("resize2d", axis, {x: table(pairs, height)})
 
 
 def _source_place(row: int, height: int, rows: int, mode: str) -> float:
-    scale = height / rows
-    if mode == "align_corners":
-        return row * ((height - 1) / (rows - 1)) if rows > 1 else 0.0
-    if mode == "asymmetric":
-        return row * scale
-    if mode == "pytorch_half_pixel" and rows == 1:
-        return 0.0
-    return (row + 0.5) * scale - 0.5
+    """Where output row ``row`` lies among the operand's, in float32 as TVM computes it: at a whole row it matters."""
+    one, half, place = np.float32(1), np.float32(0.5), np.float32(row)
+    scale = np.float32(height) / np.float32(rows)
+    if rows == 1 and mode in ("align_corners", "pytorch_half_pixel"):
+        place *= 0
+    elif mode == "align_corners":
+        place *= (np.float32(height) - one) / (np.float32(rows) - one)
+    elif mode == "asymmetric":
+        place *= scale
+    elif mode == "tf_half_pixel_for_nn":
+        place = (place + half) * scale
+    else:
+        place = (place + half) * scale - half
+    return float(place)
 
 
 def _nearest(place: float, rounding: str) -> int:
@@ -198,4 +210,6 @@ def _nearest(place: float, rounding: str) -> int:
         return math.ceil(place - epsilon)
     if rounding == "round_prefer_floor":
         return math.ceil(place - 0.5)
-    return math.floor(place + 0.5)
+    if rounding == "round_prefer_ceil":
+        return math.floor(place + 0.5)
+    return round(place)  # halves to the even row, as TVM's round does

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.ir import IRModule
-from tvm.ir import GlobalVar
+from tvm.ir import GlobalVar, IRModule
 
-from tvm_fusion.errors import PlanError
+from tvm_fusion.errors import GraphError, PlanError
+from tvm_fusion.graph.demand import RowDemand
+from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.operator import Operator
 from tvm_fusion.graph.plan import PartitionPlan, check_plan
 from tvm_fusion.passes.attributes import OPERATORS, group_functions
-from tvm_fusion.passes.extract import extract
+from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.fuse_by_plan import check_network
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.relax_tools import bindings, main_function
@@ -51,6 +54,8 @@ def _check_attributes(groups: dict[str, dict[str, Any]], plan: PartitionPlan) ->
     for name, operators in claimed.items():
         if operators not in wanted:
             raise PlanError(f"function {name!r} says that it holds operators {operators}; no group of the plan does")
+        if list(claimed.values()).count(operators) > 1:
+            raise PlanError(f"function {name!r} says that it holds operators {operators}; another one says so too")
 
 
 def _claimed(attributes: dict[str, Any]) -> tuple[int, ...]:
@@ -75,16 +80,56 @@ def _callee(value: Any) -> str | None:
 
 def _check_operators(mod: IRModule, groups: dict[str, dict[str, Any]], plan: PartitionPlan) -> None:
     extraction = extract(_inlined(mod, groups))
-    check_network(plan, extraction.graph)
-    check_plan(extraction.graph, plan)
+    held = _held(extraction, groups)
+    numbers: dict[int, int] = {}
+    for name, attributes in groups.items():
+        claimed = _claimed(attributes)
+        if len(held[name]) != len(claimed):
+            types = ", ".join(extraction.graph.operators[i].type for i in held[name])
+            raise PlanError(
+                f"function {name!r} holds {len(held[name])} operators ({types}); "
+                f"it says that it holds {len(claimed)}: {claimed}"
+            )
+        numbers.update(zip(held[name], claimed, strict=True))
+    try:
+        graph = _renumbered(extraction.graph, numbers)
+    except GraphError as error:
+        raise PlanError(f"the functions do not hold the operators that they say they hold: {error}") from None
+    check_network(plan, graph)
+    check_plan(graph, plan)
+
+
+def _held(extraction: Extraction, groups: dict[str, dict[str, Any]]) -> dict[str, list[int]]:
+    """Operators of the inlined module by group function. Raises PlanError for one outside or in several."""
+    # Another name for a value, as main may give to its result, is no work of its own.
+    aliases = {b.var.name for b in bindings(main_function(extraction.module)) if isinstance(b.value, relax.Var)}
+    held: dict[str, list[int]] = {name: [] for name in groups}
     for operator, names in zip(extraction.graph.operators, extraction.bindings, strict=True):
-        homes = {name.partition(_SEPARATOR)[0] if _SEPARATOR in name else "main" for name in names}
+        working = [name for name in names if name not in aliases]
+        homes = {name.partition(_SEPARATOR)[0] if _SEPARATOR in name else "main" for name in working}
         if len(homes) > 1 or homes == {"main"}:
             places = " and ".join(sorted(homes))
-            raise PlanError(f"operator {operator.id} ({operator.type}) stands in {places}, not in one group function")
-        home = homes.pop()
-        if operator.id not in _claimed(groups[home]):
-            raise PlanError(f"operator {operator.id} ({operator.type}) stands in {home!r}, where the plan has it not")
+            raise PlanError(
+                f"operator {operator.name!r} ({operator.type}) stands in {places}, not in one group function"
+            )
+        held[homes.pop()].append(operator.id)
+    return held
+
+
+def _renumbered(graph: OperatorGraph, numbers: dict[int, int]) -> OperatorGraph:
+    """The graph with the ids that the plan knows: grouping may have moved independent operators past each other."""
+    operators = []
+    for operator in graph.operators:
+        operands = [(numbers.get(operand, operand), demand) for operand, demand in _operands(operator)]
+        operands.sort(key=lambda pair: (pair[0] >= 0, abs(pair[0])))
+        inputs, demands = tuple(pair[0] for pair in operands), tuple(pair[1] for pair in operands)
+        operators.append(replace(operator, id=numbers[operator.id], inputs=inputs, demands=demands))
+    operators.sort(key=lambda operator: operator.id)
+    return replace(graph, operators=tuple(operators), outputs=tuple(numbers[output] for output in graph.outputs))
+
+
+def _operands(operator: Operator) -> list[tuple[int, RowDemand]]:
+    return list(zip(operator.inputs, operator.demands, strict=True))
 
 
 def _inlined(mod: IRModule, groups: dict[str, dict[str, Any]]) -> IRModule:

@@ -195,3 +195,31 @@ class TestNetworks:
     def test_dynamic_batch_is_set(self, cli: Cli, tmp_path: Path) -> None:
         path = convnet(tmp_path / "dynamic.onnx", ["n", 4, 16, 16])
         assert cli("graph", path, "--batch", 3, "--json").json["inputs"][0]["shape"] == [3, 4, 16, 16]
+
+    def test_fixed_batch(self, cli: Cli, network: Path) -> None:
+        cli("graph", network, "--batch", 3).refused("batch 3", "'x'", "fixed batch 1")
+
+    def test_folder(self, cli: Cli, tmp_path: Path) -> None:
+        cli("graph", tmp_path).refused("is a folder")
+
+    def test_garbage_instead_of_an_exported_program(self, cli: Cli, tmp_path: Path) -> None:
+        pytest.importorskip("torch")
+        path = tmp_path / "bad.pt2"
+        path.write_bytes(b"hello")
+        cli("plan", path, "-o", tmp_path / "p.json").refused("bad.pt2", "torch.export.save")
+        assert not (tmp_path / "p.json").exists()
+
+    def test_what_the_importer_prints_is_no_answer(self, cli: Cli, tmp_path: Path) -> None:
+        path = convnet(tmp_path / "odd.onnx", [1, 3, 16, 16])
+        cli("graph", path, "--json").refused("channel")
+
+    @pytest.mark.parametrize("size", ["abc", "0", ""])
+    def test_size(self, cli: Cli, size: str) -> None:
+        pytest.importorskip("torch")
+        cli("graph", f"resnet18@{size}").refused(f"'resnet18@{size}'", "resnet18@224")
+
+    def test_detection(self, cli: Cli) -> None:
+        pytest.importorskip("torchvision")
+        cli("graph", "fasterrcnn_resnet50_fpn@64").refused(
+            "fasterrcnn_resnet50_fpn", "only networks that classify or segment"
+        )

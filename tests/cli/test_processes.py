@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.cli.onnx_models import convnet
+
 COMMAND = [sys.executable, "-m", "tvm_fusion.cli.main"]
 
 
@@ -54,3 +56,12 @@ def test_progress_bar_on_a_terminal(saved_graph: Path) -> None:
     os.close(ours)
     assert "best" in shown
     assert "MB" in shown
+
+
+def test_refused_network_leaves_no_noise(tmp_path: Path) -> None:
+    """TVM's block builder complains when it dies half done, which is after the error was raised."""
+    path = convnet(tmp_path / "odd.onnx", [1, 3, 16, 16])
+    done = subprocess.run([*COMMAND, "graph", str(path)], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "channel" in done.stderr

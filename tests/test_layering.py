@@ -12,18 +12,21 @@ ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "graph": set(),
     "cost_models": {"graph"},
-    "search": {"graph", "cost_models"},
-    "passes": {"graph", "cost_models", "search"},
+    "search": {"graph", "cost_models", "explainers"},  # of the last one only its interface, see below
+    "explainers": {"graph", "cost_models", "search"},
+    "passes": {"graph", "cost_models", "search", "explainers"},
     "frontends": {"graph", "passes"},
-    "reports": {"graph", "cost_models", "search"},
-    "cli": {"graph", "cost_models", "search", "passes", "frontends", "reports"},
+    "reports": {"graph", "cost_models", "search", "explainers"},
+    "cli": {"graph", "cost_models", "search", "passes", "frontends", "reports", "explainers"},
 }
 SERVANTS = {"errors", "files", "quiet", "__version__"}
 # Heavy libraries -> the only rooms that may import them.
 ONLY_IN = {
     "tvm": {"passes", "frontends"},
     "tvm_ffi": {"passes", "frontends"},
-    "torch": {"frontends"},
+    "torch": {"frontends", "explainers"},
+    "torch_geometric": {"explainers"},
+    "safetensors": {"explainers"},
     "torchvision": {"frontends"},
     "timm": {"frontends"},
     "onnx": {"frontends"},
@@ -75,6 +78,12 @@ def test_arrows_point_one_way(room: str) -> None:
                 pytest.fail(f"{path} imports {name}: not by its installed name, or not part of the package")
             if parts[0] == "tvm_fusion" and len(parts) > 1 and parts[1] not in {room, *SERVANTS}:
                 assert parts[1] in MAY_IMPORT[room], f"{path} imports {name}"
+
+
+def test_searches_know_explainers_only_by_their_interface() -> None:
+    for path in files("search"):
+        known = {name for name in imports(path) if name.startswith("tvm_fusion.explainers")}
+        assert known <= {"tvm_fusion.explainers.base"}, path
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

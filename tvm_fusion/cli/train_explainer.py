@@ -1,0 +1,122 @@
+"""``tvm-fusion train-explainer``: the classifier that the learned explainers ask."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tvm_fusion.cli import options
+from tvm_fusion.errors import ExplainerError, FusionError
+
+if TYPE_CHECKING:
+    from tvm_fusion.graph.graph import OperatorGraph
+
+EXAMPLE = "Example: tvm-fusion train-explainer -o results/classifier --held-out-networks"
+NETWORKS = (
+    "vgg16@224,squeezenet1_1@224,mobilenetv2_100@224,mobilenetv3_small_100@224,mobilenetv3_large_100@224,"
+    "resnet18@224,resnet101@224,efficientnet_b0@224,efficientnet_b3@300"
+)
+
+
+def train_explainer(
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FOLDER", help="Where dataset, checkpoint and figures are written."),
+    ],
+    networks: Annotated[
+        str, typer.Option("--networks", metavar="NET,NET", help="What the groups are sampled from.")
+    ] = NETWORKS,
+    plans: Annotated[
+        int,
+        typer.Option("--plans", parser=options.whole("--plans", 1), metavar="N", help="Random plans of each network."),
+    ] = 160,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            "--epochs", parser=options.whole("--epochs", 1), metavar="N", help="Times that every group is seen."
+        ),
+    ] = 80,
+    held_out_networks: Annotated[
+        bool,
+        typer.Option(
+            "--held-out-networks",
+            help="Also measure classifiers that never saw one of the networks (a quarter of the epochs each).",
+        ),
+    ] = False,
+    seed: options.Seed = 0,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+) -> int:
+    """Sample groups at random, label them with the exact cost model, and train the validity classifier on them.
+
+    Run again with the same options, it goes on where it was stopped.
+    """
+    from tvm_fusion.cli import session
+
+    try:
+        with session.quiet(verbose):
+            from tvm_fusion.explainers.train_classifier import TrainingSettings
+            from tvm_fusion.explainers.train_in_folder import train_in_folder
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in ("torch", "torch_geometric", "safetensors"):
+            raise
+        raise ExplainerError(f"training needs {library}; pip install 'tvm-fusion[zoo]' brings it") from None
+    from tvm_fusion.reports.environment import environment
+
+    names = options.parse_list(networks, "--networks")
+    _make_folder(output)
+    graphs = [session.load_graph(name, 1, verbose) for name in names]
+    _check_names(graphs)
+    words = ["-o", "FOLDER", "--networks", ",".join(graph.name for graph in graphs)]
+    words += ["--plans", str(plans), "--epochs", str(epochs), "--seed", str(seed)]
+    words += ["--held-out-networks"] if held_out_networks else []
+    card = train_in_folder(
+        output,
+        graphs,
+        plans,
+        TrainingSettings(epochs=epochs, seed=seed),
+        held_out_networks,
+        {"command": shlex.join(["tvm-fusion", "train-explainer", *words]), "environment": environment()},
+        session.note,
+    )
+    if as_json:
+        session.print_json(card)
+        return 0
+    session.console().print(_table(card))
+    print(f"saved {output / 'lbdf.safetensors'}")
+    return 0
+
+
+def _make_folder(path: Path) -> None:
+    from tvm_fusion.files import check_writable
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FusionError(f"cannot make folder {str(path)!r}: {error.strerror or error}") from None
+    check_writable(path / "lbdf.safetensors")
+
+
+def _check_names(graphs: list[OperatorGraph]) -> None:
+    names = [graph.name for graph in graphs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ExplainerError(f"--networks names {name!r} twice")
+
+
+def _table(card: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table("held out", "groups", "samples", "accuracy", "F1")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    metrics = card["metrics"]
+    networks = {name: scores for name, scores in metrics.get("held_out_networks", {}).items() if name != "epochs"}
+    for name, scores in {"a tenth of the groups": metrics["held_out_groups"], **networks}.items():
+        counts = f"{scores['groups']:,}", f"{scores['samples']:,}"
+        table.add_row(name, *counts, f"{scores['accuracy']:.2%}", f"{scores['f1']:.2%}")
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -50,7 +51,9 @@ def _factory(name: str) -> Any:
     if name in _OWN:
         module, attribute = _OWN[name].split(":")
         try:
-            return getattr(import_module(module), attribute)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch, when torch_geometric is imported
+                return getattr(import_module(module), attribute)
         except ImportError as error:
             if error.name and error.name.partition(".")[0] in ("torch", "torch_geometric", "safetensors"):
                 raise ExplainerError(

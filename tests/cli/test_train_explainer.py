@@ -28,7 +28,20 @@ def networks(tmp_path: Path) -> str:
 
 
 def train(cli: Cli, folder: Path, networks: str, *more: object) -> dict[str, object]:
-    outcome = cli("train-explainer", "-o", folder, "--networks", networks, "--plans", 6, "--epochs", 3, "--json", *more)
+    outcome = cli(
+        "train-explainer",
+        "-o",
+        folder,
+        "--networks",
+        networks,
+        "--plans",
+        6,
+        "--epochs",
+        3,
+        "--no-explainers",
+        "--json",
+        *more,
+    )
     assert outcome.code == 0, outcome.err
     return {**outcome.json, "notes": outcome.err}
 
@@ -129,3 +142,24 @@ def test_without_torch_it_names_the_extra(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "tvm-fusion[zoo]" in done.stderr
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_explainers_are_trained_for_the_classifier_of_the_folder(cli: Cli, tmp_path: Path, networks: str) -> None:
+    from tvm_fusion.explainers.checkpoint import load_card
+
+    folder = tmp_path / "made"
+    arguments = ("train-explainer", "-o", folder, "--networks", networks, "--plans", 6, "--epochs", 3)
+    outcome = cli(*arguments)
+    assert outcome.code == 0, outcome.err
+    sha256 = load_card(path=folder / "lbdf.safetensors")["sha256"]
+    for kind in ("pg", "rg"):
+        card = json.loads((folder / f"lbdf_{kind}.json").read_text())
+        assert card["classifier_sha256"] == sha256
+        assert card["command"].startswith("tvm-fusion train-explainer")
+    before = (folder / "lbdf_pg.safetensors").read_bytes()
+    (folder / "lbdf_rg.safetensors").write_bytes(b"damaged")
+    again = cli(*arguments)
+    assert "rgexplainer: epoch" in again.err
+    assert "pgexplainer: epoch" not in again.err
+    assert (folder / "lbdf_pg.safetensors").read_bytes() == before

@@ -1,4 +1,4 @@
-"""``tvm-fusion train-explainer``: the classifier that the learned explainers ask."""
+"""``tvm-fusion train-explainer``: the classifier that the learned explainers ask, and those trained beforehand."""
 
 from __future__ import annotations
 
@@ -46,11 +46,14 @@ def train_explainer(
             help="Also measure classifiers that never saw one of the networks (a quarter of the epochs each).",
         ),
     ] = False,
+    explainers: Annotated[
+        bool, typer.Option("--explainers/--no-explainers", help="Also train PGExplainer and RG-Explainer.")
+    ] = True,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
-    """Sample groups at random, label them with the exact cost model, and train the validity classifier on them.
+    """Sample groups at random, label them with the exact cost model, and train validity classifier and explainers.
 
     Run again with the same options, it goes on where it was stopped.
     """
@@ -74,12 +77,14 @@ def train_explainer(
     words = ["-o", "FOLDER", "--networks", ",".join(graph.name for graph in graphs)]
     words += ["--plans", str(plans), "--epochs", str(epochs), "--seed", str(seed)]
     words += ["--held-out-networks"] if held_out_networks else []
+    words += [] if explainers else ["--no-explainers"]
     card = train_in_folder(
         output,
         graphs,
         plans,
         TrainingSettings(epochs=epochs, seed=seed),
         held_out_networks,
+        explainers,
         {"command": shlex.join(["tvm-fusion", "train-explainer", *words]), "environment": environment()},
         session.note,
     )
@@ -87,7 +92,7 @@ def train_explainer(
         session.print_json(card)
         return 0
     session.console().print(_table(card))
-    print(f"saved {output / 'lbdf.safetensors'}")
+    print(f"saved {output / 'lbdf.safetensors'}" + (", lbdf_pg and lbdf_rg beside it" if explainers else ""))
     return 0
 
 

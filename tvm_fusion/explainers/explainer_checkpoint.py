@@ -81,6 +81,17 @@ def load_explainer(module: nn.Module, kind: str, scheme: str = "lbdf", path: str
     module.load_state_dict(state)
 
 
+def explains(path: str | Path, kind: str, classifier_sha256: str) -> bool:
+    """Whether a whole explainer of ``kind`` at ``path`` was trained for that classifier."""
+    try:
+        weights, text = _read(str(path), path)
+        card = json.loads(text)
+        wanted = (kind, classifier_sha256, hashlib.sha256(weights).hexdigest())
+        return bool((card["kind"], card["classifier_sha256"], card["sha256"]) == wanted)
+    except (ExplainerError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _read(name: str, path: str | Path | None) -> tuple[bytes, bytes]:
     if path is None:
         folder = resources.files("tvm_fusion.explainers") / "checkpoints"

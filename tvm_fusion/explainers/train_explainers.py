@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tvm_fusion.explainers.dataset import GroupDataset
 from tvm_fusion.explainers.explainer_checkpoint import save_explainer
 from tvm_fusion.explainers.train_pg import train_pg
 
+KINDS = ("pg", "rg")
 # Called with ("pg" or "rg", epochs done, epochs, mean loss or reward of the epoch).
 Progress = Callable[[str, int, int, float], None]
 
@@ -25,17 +26,19 @@ def train_explainers(
     dataset: GroupDataset,
     positions: NDArray[np.int64],
     classifier: str | Path | None = None,
+    kinds: Sequence[str] = KINDS,
     pg_epochs: int = pg_explainer.EPOCHS,
     rg_epochs: int = train_rg.EPOCHS,
     seed: int = 0,
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Train PGExplainer and RG-Explainer; write lbdf_pg and lbdf_rg (.safetensors, .json) to ``output``; the cards.
+    """Train PGExplainer and RG-Explainer (``kinds``); write lbdf_pg and lbdf_rg (.safetensors, .json) to ``output``.
 
     They learn from the invalid ones of the groups at ``positions`` in ``dataset`` (those that the classifier learned
     from) and explain the ``classifier`` at that path (.safetensors; default: the shipped one). ``facts`` join the
-    cards. Raises ExplainerError if nothing can be learned, FusionError if a file cannot be written.
+    cards, which are returned by kind. Raises ExplainerError if nothing can be learned, FusionError if a file cannot
+    be written.
     """
     model, sha256 = load_classifier(path=classifier), load_card(path=classifier)["sha256"]
     last = {"pg": 0.0, "rg": 0.0}
@@ -48,18 +51,18 @@ def train_explainers(
 
         return of_epoch
 
-    trained: dict[str, tuple[nn.Module, dict[str, Any]]] = {
-        "pg": (train_pg(dataset, positions, model, pg_epochs, seed, note("pg")).mlp, {"epochs": pg_epochs}),
-        "rg": (train_rg.train_rg(dataset, positions, model, rg_epochs, seed, note("rg")), {"epochs": rg_epochs}),
+    makers: dict[str, tuple[Callable[[], nn.Module], int, str]] = {
+        "pg": (lambda: train_pg(dataset, positions, model, pg_epochs, seed, note("pg")).mlp, pg_epochs, "last_loss"),
+        "rg": (
+            lambda: train_rg.train_rg(dataset, positions, model, rg_epochs, seed, note("rg")),
+            rg_epochs,
+            "last_reward",
+        ),
     }
-    names = {"pg": "last_loss", "rg": "last_reward"}
-    return {
-        kind: save_explainer(
-            module,
-            Path(output) / f"lbdf_{kind}.safetensors",
-            kind,
-            sha256,
-            {**settings, "seed": seed, names[kind]: round(last[kind], 5), **(facts or {})},
-        )
-        for kind, (module, settings) in trained.items()
-    }
+    cards = {}
+    for kind in kinds:
+        make, epochs, name = makers[kind]
+        module = make()
+        own = {"epochs": epochs, "seed": seed, name: round(last[kind], 5), **(facts or {})}
+        cards[kind] = save_explainer(module, Path(output) / f"lbdf_{kind}.safetensors", kind, sha256, own)
+    return cards

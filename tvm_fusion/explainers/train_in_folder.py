@@ -15,9 +15,11 @@ from tvm_fusion.errors import ExplainerError
 from tvm_fusion.explainers.checkpoint import load_card, load_classifier, save_checkpoint
 from tvm_fusion.explainers.dataset import GroupDataset, build_dataset, header_of, load_dataset
 from tvm_fusion.explainers.evaluate_classifier import evaluate_classifier
+from tvm_fusion.explainers.explainer_checkpoint import explains
 from tvm_fusion.explainers.group_parts import GroupParts, network_parts, random_parts
 from tvm_fusion.explainers.group_tensors import GroupTensors
 from tvm_fusion.explainers.train_classifier import TrainingSettings, train_classifier
+from tvm_fusion.explainers.train_explainers import KINDS, train_explainers
 from tvm_fusion.files import write_text_atomic
 from tvm_fusion.graph.graph import OperatorGraph
 
@@ -37,13 +39,15 @@ def train_in_folder(
     plans: int,
     settings: TrainingSettings,
     held_out_networks: bool = False,
+    explainers: bool = True,
     about: Mapping[str, Any] | None = None,
     report: Report = print,
 ) -> dict[str, Any]:
     """Sample groups of ``graphs``, train a classifier, measure it on held-out groups; its card.
 
     Writes DATASET, CHECKPOINT with its card, and, one network after another, HELD_OUT: figures of classifiers that
-    never saw a group of that network. Run again with the same arguments it goes on where it was stopped. ``about``
+    never saw a group of that network. With ``explainers`` also trained PGExplainer and RG-Explainer of that classifier
+    (lbdf_pg, lbdf_rg). Run again with the same arguments it goes on where it was stopped. ``about``
     (command, environment) joins the card. Raises ExplainerError for data too small, FusionError where nothing can
     be written.
     """
@@ -58,7 +62,29 @@ def train_in_folder(
         card["metrics"]["held_out_networks"] = figures
         own = {key: card[key] for key in ("metrics", "seconds", *facts)}
         card = save_checkpoint(load_classifier(path=folder / CHECKPOINT), folder / CHECKPOINT, facts=own)
+    if explainers:
+        _train_explainers(folder, dataset, settings, {"data": facts["data"], **about}, report)
     return card
+
+
+def _train_explainers(
+    folder: Path, dataset: GroupDataset, settings: TrainingSettings, facts: Mapping[str, Any], report: Report
+) -> None:
+    """The explainers that are trained beforehand, for the classifier of the folder; those that are there stay."""
+    classifier = folder / CHECKPOINT
+    sha256 = load_card(path=classifier)["sha256"]
+    missing = [kind for kind in KINDS if not explains(folder / f"lbdf_{kind}.safetensors", kind, sha256)]
+    if not missing:
+        report(f"explainers taken from {folder}")
+        return
+
+    def progress(kind: str, done: int, epochs: int, value: float) -> None:
+        report(f"{kind}explainer: epoch {done} of {epochs}, {value:.4f}")
+
+    train = random_parts(dataset, settings.seed).train
+    train_explainers(
+        folder, dataset, train, classifier, kinds=missing, seed=settings.seed, facts=facts, progress=progress
+    )
 
 
 def _dataset(

@@ -17,7 +17,7 @@ from tvm_fusion.search.random_split import RandomSplit
 from tvm_fusion.search.split import Splitter
 
 # Edges of an explanation that may be cut. The others are not at fault, as far as it says.
-EXPLAINED_EDGES = 6
+EXPLAINED_EDGES = 24
 # Candidates, the most important first, whose parts are both split again where no candidate has a valid part.
 BRANCHES = 3
 
@@ -39,9 +39,12 @@ class ExplainedSplit(Splitter):
         self._trees: dict[int, Parts] = {}
 
     def prepare(self, problem: FusionProblem, masks: Sequence[int]) -> None:
-        """Explain all invalid groups among ``masks`` in one batch."""
-        new = [part for mask in masks for part in problem.graph.components(mask)]
-        self.explainer.explain([mask for mask in new if mask not in self._trees and not problem.valid(mask)])
+        """Explain the invalid groups among ``masks`` in one batch, then what that leaves invalid, and so on."""
+        waiting = [part for mask in masks for part in problem.graph.components(mask)]
+        while new := [part for part in dict.fromkeys(waiting) if part not in self._trees and not problem.valid(part)]:
+            self.explainer.explain(new)
+            parts = [(mask, self._explained(problem, mask)) for mask in new]
+            waiting = [part for mask, found in parts for part in found if part != mask]
 
     def split(self, problem: FusionProblem, mask: int, rng: np.random.Generator) -> list[int]:
         """See :class:`tvm_fusion.search.split.Splitter`."""

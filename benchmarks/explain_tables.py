@@ -65,7 +65,8 @@ def effort(results: Results, run: Run, per_cent: float, column: int) -> float | 
     return next((float(entry[column]) for entry in entries), None)
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Lines of a table."""
     header = list(header)
     return [_row(header), _row(["---"] * len(header)), *(_row(row) for row in rows), ""]
 
@@ -111,7 +112,7 @@ def dram_tables(results: Results) -> list[str]:
                         f"{statistics.fmean(run['seconds'] for run in runs):.1f}",
                     )
                 )
-        lines += _table(
+        lines += markdown_table(
             ("search", "repair", "network MB", "spread MB", "above optimum", "fusable MB", "published fusable MB",
              "rectify rate", "seconds"), rows,
         )  # fmt: skip
@@ -141,7 +142,7 @@ def rectify_table(results: Results, network: str = "mobilenetv2_100@224") -> lis
     if not rows:
         return []
     header = ("search", "explainer", "rectify rate", "published", "seconds", "published", *(_PARTS.values()))
-    return [f"### Rectify rate and seconds: {network}", "", *_table(header, rows)]
+    return [f"### Rectify rate and seconds: {network}", "", *markdown_table(header, rows)]
 
 
 _PARTS = {"explainer_seconds": "explainer s", "classifier_seconds": "classifier s", "oracle_seconds": "oracle s"}
@@ -164,7 +165,7 @@ def early_tables(results: Results) -> list[str]:
                     cells.append(" / ".join(_median(values) for values in pairs))
                 rows.append((search, repair, *cells))
         header = ("search", "repair", *(f"{plans:,}" for plans in marks), *(f"to {p} %" for p in WITHIN))
-        lines += [f"### {network}", "", *_table(header, rows)]
+        lines += [f"### {network}", "", *markdown_table(header, rows)]
     return lines
 
 
@@ -197,7 +198,7 @@ def closed_table(results: Results, plans: int = 250) -> list[str]:
                     continue
                 cells.append(f"{100 * (1 - _mean_above(results, network, runs, plans) / left):.0f} %")
             rows.append((network, search, f"{left:.2f} %", *cells))
-    return _table(("network", "search", "left by random", *explainers), rows)
+    return markdown_table(("network", "search", "left by random", *explainers), rows)
 
 
 def plot(results: Results, path: Path, column: int, label: str) -> None:

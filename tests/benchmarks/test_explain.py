@@ -113,7 +113,7 @@ def test_damaged_and_missing_results(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_quick(tmp_path: Path) -> None:
-    options = ["--quick", "--budget", "30", "-o", str(tmp_path), "--cache", str(tmp_path / "cache")]
+    options = ["--quick", "-o", str(tmp_path), "--cache", str(tmp_path / "cache")]
     done = subprocess.run([*SCRIPT, *options], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(explain.read_runs(tmp_path / "runs.jsonl")) == 15

@@ -15,7 +15,7 @@ from torch_geometric.nn import MessagePassing, global_add_pool
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.explainers.base import Edge, Explainer, inner_edges
 from tvm_fusion.explainers.classifier import ValidityClassifier
-from tvm_fusion.explainers.features import GroupFeatures, type_number
+from tvm_fusion.explainers.features import OPERATOR_TYPES, GroupFeatures
 from tvm_fusion.graph.graph import members
 
 # Edges (both directions) of the groups that go through the network together: enough to be quick, small enough for
@@ -77,9 +77,11 @@ class LearnedExplainer(Explainer):
         return [found[mask] for mask in masks]
 
     def unknown_types(self, mask: int) -> set[str]:
-        """Types in the group that have no number of their own, so that the classifier knows them by shape alone."""
+        """Types in the group of which the shipped classifier saw no operator: it knows them by shape alone."""
+        from tvm_fusion.explainers.checkpoint import load_card
+
         types = {self.graph.operators[i].type for i in members(mask)}
-        return {name for name in types if type_number(name) == 0}
+        return types - set(load_card("lbdf").get("types_seen", OPERATOR_TYPES))
 
     @abstractmethod
     def batch_scores(self, batch: GroupBatch) -> list[list[float]]:

@@ -16,6 +16,7 @@ from tvm_fusion.explainers.checkpoint import load_card, load_classifier, save_ch
 from tvm_fusion.explainers.dataset import GroupDataset, build_dataset, header_of, load_dataset
 from tvm_fusion.explainers.evaluate_classifier import evaluate_classifier
 from tvm_fusion.explainers.explainer_checkpoint import explains
+from tvm_fusion.explainers.features import OPERATOR_TYPES
 from tvm_fusion.explainers.group_parts import GroupParts, network_parts, random_parts
 from tvm_fusion.explainers.group_tensors import GroupTensors
 from tvm_fusion.explainers.train_classifier import TrainingSettings, train_classifier
@@ -55,7 +56,14 @@ def train_in_folder(
     about = about or {}
     dataset = _dataset(folder / DATASET, graphs, plans, settings.seed, about, report)
     tensors = GroupTensors(dataset)
-    facts = {"data": _data_facts(dataset), "training": asdict(settings), "threads": torch.get_num_threads(), **about}
+    seen = sorted({OPERATOR_TYPES[int(number)] for number in set(dataset.facts[:, 0].tolist())})
+    facts = {
+        "types_seen": seen,
+        "data": _data_facts(dataset),
+        "training": asdict(settings),
+        "threads": torch.get_num_threads(),
+        **about,
+    }
     card = _trained(folder / CHECKPOINT, dataset, tensors, settings, facts, report)
     if held_out_networks:
         figures = _held_out(folder / HELD_OUT, dataset, tensors, settings, facts, report)

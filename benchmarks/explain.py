@@ -33,7 +33,9 @@ from tvm_fusion.search.explained_split import ExplainedSplit
 RESULTS = Path(__file__).parent / "explained"
 CACHE = Path(__file__).parent / "results" / "explanations"
 RANDOM = "random"  # the random split, not an explainer
-REPAIRS = f"{RANDOM},gnnexplainer,pgexplainer,rgexplainer,occlusion"
+# The same tree split at edges in random order: what is left of the gain without any explanation.
+RANDOM_EDGES = "random-edges"
+REPAIRS = f"{RANDOM},gnnexplainer,pgexplainer,rgexplainer,occlusion,{RANDOM_EDGES}"
 SEARCHES = "random-search,local-search,nsga2"
 # Tables of the paper: (networks, buffer, budget in plans).
 TABLES = {
@@ -58,6 +60,11 @@ def planned(
     ]
 
 
+def explainer_of(repair: str) -> str:
+    """Name of the explainer that a repair asks."""
+    return "random" if repair == RANDOM_EDGES else repair
+
+
 def read_runs(path: Path) -> list[dict[str, Any]]:
     """The runs of a file, one JSON object a line. Raises FusionError for a line that is none."""
     if not path.exists():
@@ -77,8 +84,9 @@ def execute(run: dict[str, Any], graph: OperatorGraph, cache: Path) -> dict[str,
     oracle = Oracle(graph, hardware)
     splitter = explainer = None
     if run["repair"] != RANDOM:
+        name = explainer_of(run["repair"])
         path = cache / f"{file_name(run['network'])}-{run['buffer']}-{run['repair']}.sqlite"
-        explainer = CachedExplainer(oracle, lambda: make_explainer(run["repair"], oracle), path)
+        explainer = CachedExplainer(oracle, lambda: make_explainer(name, oracle), path)
         splitter = ExplainedSplit(explainer)
 
     def clock() -> float:
@@ -131,7 +139,11 @@ def main(
     ] = None,
     searches: Annotated[str, typer.Option("--searches", help="Names by comma.")] = SEARCHES,
     repairs: Annotated[
-        str, typer.Option("--repairs", help="'random' (the random split) or explainers, by comma.")
+        str,
+        typer.Option(
+            "--repairs",
+            help="'random' (the random split), 'random-edges' (the tree split at any edges), explainers; by comma.",
+        ),
     ] = REPAIRS,
     seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
     quick: Annotated[bool, typer.Option("--quick", help="One network, small budget, one seed.")] = False,
@@ -146,7 +158,7 @@ def main(
     for name in search_names:
         planning.check_algorithm(name)
     for name in set(repair_names) - {RANDOM}:
-        check_explainer(name)
+        check_explainer(explainer_of(name))
     seed_list = options.parse_seeds(seeds)
     options.accelerator_of(None, buffer)
     networks: list[tuple[str, str, int]] = []

@@ -226,7 +226,7 @@ def plot(results: Results, path: Path, column: int, label: str) -> None:
 
 _COLOURS = {
     "random": "black", "gnnexplainer": "#4477aa", "pgexplainer": "#228833", "rgexplainer": "#aa3377",
-    "occlusion": "#ccbb44", "saliency": "#66ccee",
+    "occlusion": "#ccbb44", "saliency": "#66ccee", "random-edges": "#999999",
 }  # fmt: skip
 
 

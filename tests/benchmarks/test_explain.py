@@ -116,4 +116,4 @@ def test_quick(tmp_path: Path) -> None:
     options = ["--quick", "-o", str(tmp_path), "--cache", str(tmp_path / "cache")]
     done = subprocess.run([*SCRIPT, *options], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(explain.read_runs(tmp_path / "runs.jsonl")) == 15
+    assert len(explain.read_runs(tmp_path / "runs.jsonl")) == 18

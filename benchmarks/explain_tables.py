@@ -214,6 +214,9 @@ def plot(results: Results, path: Path, column: int, label: str) -> None:
     axes = figure.subplots(len(networks), len(results.searches), squeeze=False)
     for row, network in enumerate(networks):
         for place, search in enumerate(results.searches):
+            if not any(results.groups.get((network, search, repair)) for repair in results.repairs):
+                axes[row][place].set_axis_off()
+                continue
             _curves(results, axes[row][place], network, search, column)
             axes[row][place].set_title(f"{network}, {search}", fontsize="small")
             axes[row][place].set_xlabel(label, fontsize="small")
@@ -242,6 +245,7 @@ def _curves(results: Results, axes: Any, network: str, search: str, column: int)
         axes.step(places, heights, where="post", label=repair, color=_COLOURS.get(repair), linewidth=1.2)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize="x-small")
 

@@ -1,6 +1,6 @@
 """What explanations are worth: fidelity to the classifier, and cuts at their top edges judged by the exact oracle.
 
-Example: python benchmarks/explanations.py --nets mobilenetv2_100@224 --buffer 128KiB
+Example: python -m benchmarks.explanations --nets mobilenetv2_100@224 --buffer 128KiB
 
 Invalid groups of random plans are explained by every explainer. Rows are written as they come; a second call goes on.
 """
@@ -17,6 +17,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.explain_tables import markdown_table
+from benchmarks.readme import machine_note
 from tvm_fusion.cli import options, session
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.cost_models.oracle import Oracle
@@ -79,6 +81,59 @@ def measure(graph: OperatorGraph, buffer: str, name: str, groups: int, seed: int
     return quality(problem, make_explainer(name, problem.oracle, seed), masks)
 
 
+_LEGEND = """\
+{groups} invalid groups of random plans (seed {seed}) of each network. A cut through an edge removes it with the
+fewest other edges; it repairs a group if both parts fit, by the exact cost model. *Repairable*: groups that any
+single cut repairs, the most that *top 1* and *top 3* (a cut through one of the most important edges) can reach.
+*DRAM*: traffic of the best repairing cut through these edges relative to the best repairing cut of all, over
+the groups that they repair. *Tree*: groups that the tree split makes valid at the {edges} most important edges.
+*Fidelity* to the classifier, of the top {top} edges: + without them (high is good), - with nothing else (low is
+good)."""
+
+
+def markdown(record: dict[str, Any]) -> list[str]:
+    """The page docs/explanations.md: one table a network."""
+    lines = [
+        "# What explanations are worth",
+        "",
+        _LEGEND.format(groups=record["groups"], seed=record["seed"], edges=EXPLAINED_EDGES, top=TOP),
+        "",
+        f"{machine_note(record['environment'])} Made by `benchmarks/explanations.py`.",
+        "",
+    ]
+    for net, size in dict.fromkeys((row["network"], row["buffer"]) for row in record["rows"]):
+        rows = [row for row in record["rows"] if (row["network"], row["buffer"]) == (net, size)]
+        lines += [f"## {net}, {size}: {100 * rows[0]['repairable_rate']:.1f} % repairable", ""]
+        lines += markdown_table(
+            (
+                "explainer",
+                "top 1",
+                "top 3",
+                "DRAM top 1",
+                "DRAM top 3",
+                "tree",
+                "fidelity +",
+                "fidelity -",
+                "ms a group",
+            ),
+            ([row["explainer"], *(_cell(row, key, form) for key, form in _CELLS)] for row in rows),
+        )
+    return lines
+
+
+_CELLS = (
+    ("top1_rate", "%"), ("top3_rate", "%"), ("top1_dram_ratio", "x"), ("top3_dram_ratio", "x"), ("tree_rate", "%"),
+    ("fidelity_plus", "x"), ("fidelity_minus", "x"), ("milliseconds_per_group", "ms"),
+)  # fmt: skip
+
+
+def _cell(row: dict[str, Any], key: str, form: str) -> str:
+    value = row.get(key)
+    if value is None:
+        return ""
+    return f"{100 * value:.1f} %" if form == "%" else f"{value:.1f}" if form == "ms" else f"{value:.3f}"
+
+
 def main(
     nets: Annotated[str | None, typer.Option("--nets", help="Names or files by comma.")] = None,
     buffer: options.Buffer = None,
@@ -89,6 +144,9 @@ def main(
     ] = 300,
     seed: options.Seed = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
+    table: Annotated[
+        bool, typer.Option("--markdown", help="Print what was measured as a page; measure nothing.")
+    ] = False,
 ) -> int:
     """Measure every explainer on the invalid groups of random plans."""
     names = options.parse_list(explainers, "--explainers") if explainers is not None else explainer_names()
@@ -99,6 +157,11 @@ def main(
     folder = output_folder(output or RESULTS, RESULTS, "")
     path = folder / "explanations.json"
     earlier = read_record(path) or {}
+    if table:
+        if not earlier:
+            raise NoAnswerError(f"no results in {str(folder)!r} yet")
+        print("\n".join(markdown(earlier)))
+        return 0
     record = Record(path, groups=groups, seed=seed)
     same = (earlier.get("groups"), earlier.get("seed")) == (groups, seed)
     rows = list(earlier.get("rows", [])) if same else []

@@ -56,15 +56,19 @@ def test_quality_of_an_explainer(name: str) -> None:
 
 def test_explanations_resume(tmp_path: Path) -> None:
     net = convnet(tmp_path / "net.onnx")
-    script = [sys.executable, str(ROOT / "benchmarks" / "explanations.py"), "--nets", str(net), "--buffer", "700"]
+    script = [sys.executable, "-m", "benchmarks.explanations", "--nets", str(net), "--buffer", "700"]
     script += ["--groups", "3", "-o", str(tmp_path)]
-    first = subprocess.run([*script, "--explainers", "random"], check=False, capture_output=True, text=True)
+    options = {"capture_output": True, "text": True, "cwd": ROOT}
+    first = subprocess.run([*script, "--explainers", "random"], check=False, **options)
     assert first.returncode == 0, first.stderr
-    second = subprocess.run([*script, "--explainers", "random,occlusion"], check=False, capture_output=True, text=True)
+    second = subprocess.run([*script, "--explainers", "random,occlusion"], check=False, **options)
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("\n") == 1
     rows = json.loads((tmp_path / "explanations.json").read_text())["rows"]
     assert [row["explainer"] for row in rows] == ["random", "occlusion"]
+    page = subprocess.run([*script, "--markdown"], check=False, **options).stdout
+    assert "| random |" in page
+    assert "% repairable" in page
 
 
 def test_randomly_wired_network_has_too_many_ideals_and_is_sound() -> None:
@@ -100,8 +104,8 @@ def test_equal_seconds_and_resume(tmp_path: Path) -> None:
     ("many_ideals", ["--seeds", "x"]), ("many_ideals", ["--seconds", "0"]), ("many_ideals", ["--buffer", "0"]),
 ])  # fmt: skip
 def test_bad_options(script: str, options: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{script}.py"), *options, "-o", str(tmp_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    command = [sys.executable, "-m", f"benchmarks.{script}", *options, "-o", str(tmp_path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from benchmarks.published import DRAM_MB, RECTIFY
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.errors import NoAnswerError
 from tvm_fusion.files import write_bytes_atomic
+from tvm_fusion.reports.record import read_record
 from tvm_fusion.search.explained_split import BRANCHES, EXPLAINED_EDGES
 
 Run = dict[str, Any]
@@ -202,6 +203,24 @@ def closed_table(results: Results, plans: int = 250) -> list[str]:
     return markdown_table(("network", "search", "left by random", *explainers), rows)
 
 
+def ideals_table(record: dict[str, Any]) -> list[str]:
+    """Networks with too many ideals for a proof: every method at equal seconds (benchmarks/many_ideals.py)."""
+    groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    for row in record["rows"]:
+        groups[row["network"], row["algorithm"], row["repair"]].append(row)
+    rows = [
+        (
+            *key,
+            f"{statistics.fmean(run['network_dram_bytes'] for run in runs) / 1e6:.3f}",
+            f"{statistics.fmean(run['plans_proposed'] for run in runs):,.0f}",
+            f"{statistics.fmean(run['seconds'] for run in runs):.0f}",
+            str(len(runs)),
+        )
+        for key, runs in groups.items()
+    ]
+    return markdown_table(("network", "algorithm", "repair", "network MB", "plans", "seconds", "seeds"), rows)
+
+
 def plot(results: Results, path: Path, column: int, label: str) -> None:
     """Best value so far against plans (column 0) or seconds (1): one picture a network and search."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -287,6 +306,9 @@ def main(
     )
     for title, make in sections:
         print(title, "", *make(found), sep="\n")
+    ideals = read_record(results / "many_ideals.json")
+    if ideals is not None:
+        print(f"## Too many ideals for a proof, {ideals['seconds']} seconds a run", "", *ideals_table(ideals), sep="\n")
     if pictures is not None:
         plot(found, pictures / "explained_by_plans.png", 0, "plans proposed")
         plot(found, pictures / "explained_by_seconds.png", 1, "seconds")

@@ -71,6 +71,12 @@ def test_tables_and_plots(finished: Path, capsys: pytest.CaptureFixture[str]) ->
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_methods_at_equal_seconds() -> None:
+    run = {"network": "n", "algorithm": "best", "repair": "random", "plans_proposed": 10, "seconds": 30.2}
+    rows = [run | {"network_dram_bytes": 2_000_000}, run | {"network_dram_bytes": 3_000_000}]
+    assert explain_tables.ideals_table({"rows": rows})[2] == "| n | best | random | 2.500 | 10 | 30 | 2 |"
+
+
 def test_best_value_so_far_and_effort() -> None:
     run = {"network": "n", "history": [[1, 0.5, 200], [4, 1.0, 109], [9, 2.0, 100]]}
     assert [explain_tables.best_at(run, plans) for plans in (1, 3, 4, 100)] == [200, 200, 109, 100]

@@ -26,7 +26,10 @@ def test_ctrl_c_keeps_the_best_plan_so_far(saved_graph: Path, tmp_path: Path) ->
     while b"MB" not in shown:
         shown += os.read(ours, 10_000)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    try:
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, shown
     assert b"Traceback" not in shown
     assert "interrupted: the best plan so far" in out

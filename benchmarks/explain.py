@@ -26,7 +26,7 @@ from tvm_fusion.explainers.cached import CachedExplainer
 from tvm_fusion.explainers.registry import check_explainer, make_explainer
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.reports.environment import environment
-from tvm_fusion.reports.record import file_name, output_folder
+from tvm_fusion.reports.record import file_name, output_folder, read_record
 from tvm_fusion.search import search
 from tvm_fusion.search.explained_split import ExplainedSplit
 
@@ -202,7 +202,7 @@ def _note_network(path: Path, net: str, buffer: str, graph: OperatorGraph) -> No
     """The optimum of a network at a buffer, once."""
     from tvm_fusion.files import write_text_atomic
 
-    data = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    data = read_record(path) or {}
     if f"{net} {buffer}" not in data:
         data[f"{net} {buffer}"] = optimum(graph, buffer)
         write_text_atomic(path, json.dumps(data, indent=1, sort_keys=True) + "\n")

@@ -6,7 +6,6 @@ Example: python -m benchmarks.explain_tables --pictures docs > docs/explained_se
 from __future__ import annotations
 
 import io
-import json
 import statistics
 import sys
 from collections import defaultdict
@@ -36,7 +35,7 @@ class Results:
         runs = read_runs(folder / "runs.jsonl")
         if not runs:
             raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks/explain.py first")
-        self.optima: dict[str, Run] = json.loads((folder / "networks.json").read_text("utf-8"))
+        self.optima: dict[str, Run] = read_record(folder / "networks.json") or {}
         self.groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
         self.networks: dict[str, tuple[str, int]] = {}
         for run in runs:

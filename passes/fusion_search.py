@@ -9,7 +9,8 @@ from tvm.ir import IRModule
 
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
 from tvm_fusion.cost_models.oracle import Oracle
-from tvm_fusion.explainers.repair import DEFAULT_EXPLAINER, check_repair, make_splitter
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
+from tvm_fusion.explainers.repair import check_repair, make_splitter
 from tvm_fusion.passes.extract import extract
 from tvm_fusion.passes.fuse_by_plan import fuse_extraction
 from tvm_fusion.search import search

@@ -9,7 +9,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.explainers.repair import DEFAULT_EXPLAINER
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes.attributes import keep_attributes
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tvm_fusion.cli import options
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
 EXAMPLE = "Example: tvm-fusion compare mobilenetv2_100 --algorithms exact,local-search --seeds 0,1,2"
 
@@ -26,7 +27,7 @@ def compare(
     budget: options.Budget = 1000,
     time_limit: options.TimeLimit = None,
     repair: options.Repair = "random",
-    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
+    explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:

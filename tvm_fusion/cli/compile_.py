@@ -9,6 +9,7 @@ import typer
 
 from tvm_fusion.cli import options
 from tvm_fusion.errors import CompileError
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
 EXAMPLE = "Example: tvm-fusion compile mobilenetv2_100 --plan plan.json -o mobilenet.so"
 
@@ -31,7 +32,7 @@ def compile_(
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
     repair: options.Repair = "random",
-    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
+    explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:

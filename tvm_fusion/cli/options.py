@@ -138,7 +138,6 @@ ExplainerName = Annotated[
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A partition plan as JSON.")]
 
 SCHEMES = ("lbdf",)
-DEFAULT_EXPLAINER = "pgexplainer"  # as in tvm_fusion.explainers.repair, which --help need not load
 
 
 def accelerator_of(

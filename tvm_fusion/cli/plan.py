@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tvm_fusion.cli import options
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
 EXAMPLE = "Example: tvm-fusion plan efficientnet_b3@300 --buffer 256KiB --algorithm exact -o plan.json"
 
@@ -28,7 +29,7 @@ def plan(
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
     repair: options.Repair = "random",
-    explainer: options.ExplainerName = options.DEFAULT_EXPLAINER,
+    explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:

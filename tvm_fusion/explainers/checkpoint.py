@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
 from tvm_fusion.errors import ExplainerError
+from tvm_fusion.explainers.checkpoint_files import is_whole, read_checkpoint, tensors_of, write_checkpoint
 from tvm_fusion.explainers.classifier import HIDDEN, LAYERS, ValidityClassifier
 from tvm_fusion.explainers.features import FEATURES, OPERATOR_TYPES
-from tvm_fusion.files import write_bytes_atomic, write_text_atomic
 
 FORMAT = "tvm-fusion validity classifier"
 FORMAT_VERSION = 1
@@ -38,27 +34,15 @@ def save_checkpoint(
     ``facts`` (data, command, seed, versions, metrics) join what the card says of itself. Raises FusionError if a
     file cannot be written.
     """
-    weights = save({name: value.contiguous() for name, value in classifier.state_dict().items()})
-    card = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "scheme": scheme,
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "hidden": HIDDEN,
-        "layers": LAYERS,
-        "types": list(OPERATOR_TYPES),
-        "features": list(FEATURES),
-        **(facts or {}),
-    }
-    write_bytes_atomic(path, weights)
-    write_text_atomic(Path(path).with_suffix(".json"), json.dumps(card, indent=1) + "\n")
-    return card
+    head = {"format": FORMAT, "version": FORMAT_VERSION, "scheme": scheme}
+    own = {"hidden": HIDDEN, "layers": LAYERS, "types": list(OPERATOR_TYPES), "features": list(FEATURES)}
+    return write_checkpoint(path, classifier.state_dict(), head, {**own, **(facts or {})})
 
 
 def load_card(scheme: str = "lbdf", path: str | Path | None = None) -> dict[str, Any]:
     """The card of a checkpoint, checked. Raises ExplainerError in one line."""
-    name, _, text = _read(scheme, path)
-    return _card(name, scheme, text)
+    name, _, card = _read(scheme, path)
+    return _card(name, scheme, card)
 
 
 def load_classifier(scheme: str = "lbdf", path: str | Path | None = None) -> ValidityClassifier:
@@ -66,14 +50,11 @@ def load_classifier(scheme: str = "lbdf", path: str | Path | None = None) -> Val
 
     Raises ExplainerError in one line for a file that is missing, damaged or for something else.
     """
-    name, weights, text = _read(scheme, path)
-    card = _card(name, scheme, text)
-    if hashlib.sha256(weights).hexdigest() != card.get("sha256"):
+    name, weights, found = _read(scheme, path)
+    card = _card(name, scheme, found)
+    if not is_whole(weights, card):
         raise ExplainerError(f"checkpoint {name!r} is damaged: its SHA-256 is not the one of its card")
-    try:
-        state = load(weights)
-    except (SafetensorError, ValueError) as error:
-        raise ExplainerError(f"checkpoint {name!r} is not a safetensors file: {error}") from None
+    state = tensors_of(name, weights)
     classifier = ValidityClassifier(types=len(card["types"]))
     expected = classifier.state_dict()
     if set(state) != set(expected):
@@ -92,28 +73,15 @@ def load_classifier(scheme: str = "lbdf", path: str | Path | None = None) -> Val
     return classifier
 
 
-def _read(scheme: str, path: str | Path | None) -> tuple[str, bytes, bytes]:
+def _read(scheme: str, path: str | Path | None) -> tuple[str, bytes, Any]:
     """(name for messages, weights, card)."""
-    if path is None:
-        if scheme not in shipped_schemes():
-            raise ExplainerError(f"no classifier ships for scheme {scheme!r}; there is {', '.join(shipped_schemes())}")
-        folder = resources.files("tvm_fusion.explainers") / "checkpoints"
-        name = f"{scheme}.safetensors"
-        files = folder / name, folder / f"{scheme}.json"
-    else:
-        name = str(path)
-        files = Path(path), Path(path).with_suffix(".json")
-    try:
-        return name, files[0].read_bytes(), files[1].read_bytes()
-    except OSError as error:
-        raise ExplainerError(f"cannot read checkpoint {name!r} and its card: {error.strerror or error}") from None
+    if path is None and scheme not in shipped_schemes():
+        raise ExplainerError(f"no classifier ships for scheme {scheme!r}; there is {', '.join(shipped_schemes())}")
+    name = f"{scheme}.safetensors" if path is None else str(path)
+    return name, *read_checkpoint(name, path)
 
 
-def _card(name: str, scheme: str, text: bytes) -> dict[str, Any]:
-    try:
-        card = json.loads(text)
-    except ValueError as error:
-        raise ExplainerError(f"the card of checkpoint {name!r} is not JSON: {error}") from None
+def _card(name: str, scheme: str, card: Any) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ExplainerError(f"the card of checkpoint {name!r} does not say {FORMAT!r}")
     expected = {"version": FORMAT_VERSION, "scheme": scheme, "hidden": HIDDEN, "layers": LAYERS}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tvm_fusion.errors import ExplainerError
 from tvm_fusion.explainers.dataset import GroupDataset
-from tvm_fusion.explainers.features import feature_rows
+from tvm_fusion.explainers.group_tensors import GroupTensors
 
 # Groups that an epoch sees; more bring nothing.
 MOST_GROUPS = 2500
@@ -42,7 +42,7 @@ class InvalidGroups:
     def __init__(
         self, dataset: GroupDataset, positions: NDArray[np.int64], generator: torch.Generator, most: int = MOST_GROUPS
     ) -> None:
-        self._dataset = dataset
+        self._tensors = GroupTensors(dataset)
         self._buffers = torch.tensor(sorted(dataset.buffers_bytes))
         edges = np.diff(dataset.edge_ends, prepend=0)[positions]
         usable = positions[(edges > 0) & (dataset.requirement_bytes[positions] > min(dataset.buffers_bytes))]
@@ -52,30 +52,12 @@ class InvalidGroups:
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Samples]:
         """Every group once in random order, each at a random one of the buffer sizes that it exceeds."""
-        needed = torch.from_numpy(self._dataset.requirement_bytes)
+        needed = self._tensors.requirement_bytes
         for part in self.positions[torch.randperm(len(self.positions), generator=generator)].split(size):
             exceeded = needed[part, None] > self._buffers[None, :]
             column = torch.multinomial(exceeded.double(), 1, generator=generator).squeeze(1)
-            yield self._samples(part.tolist(), self._buffers[column])
-
-    def _samples(self, groups: list[int], buffer_bytes: torch.Tensor) -> Samples:
-        data = self._dataset
-        facts, edges = [], []
-        operators: list[int] = []
-        for k in groups:
-            rows = data.facts[data.operator_ends[k - 1] if k else 0 : data.operator_ends[k]]
-            inner = data.edges[data.edge_ends[k - 1] if k else 0 : data.edge_ends[k]]
-            edges.append(inner + sum(operators))
-            facts.append(rows)
-            operators.append(len(rows))
-        batch = torch.arange(len(groups)).repeat_interleave(torch.tensor(operators))
-        inner_edges = torch.from_numpy(np.concatenate(edges)).t()
-        return Samples(
-            x=feature_rows(torch.from_numpy(np.concatenate(facts)), buffer_bytes[batch]),
-            edge_index=torch.cat([inner_edges, inner_edges.flip(0)], dim=1),
-            batch=batch,
-            groups=len(groups),
-        )
+            found = self._tensors.select(part)
+            yield Samples(found.features(self._buffers[column]), found.edge_index, found.batch, len(part))
 
 
 def check_epochs(epochs: int) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tvm_fusion.explainers.base import Explainer
 
 GROUP = "tvm_fusion.explainers"
+DEFAULT_EXPLAINER = "pgexplainer"
 # (oracle, seed) -> Explainer
 ExplainerFactory = Callable[["Oracle", int], "Explainer"]
 _OWN = {

@@ -10,7 +10,6 @@ from tvm_fusion.search.random_split import RandomSplit
 from tvm_fusion.search.split import Splitter
 
 REPAIRS = ("random", "explained")
-DEFAULT_EXPLAINER = "pgexplainer"
 
 
 def check_repair(repair: str, explainer: str) -> None:

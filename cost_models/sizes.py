@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import or_
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CostModelError
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
 
 
 def dtype_bits(dtype: str) -> int:
@@ -42,7 +44,11 @@ class Sizes:
             bytes_of(op.weight_elements, accelerator.weight_bits or dtype_bits(op.weight_dtype))
             for op in graph.operators
         ]
-        self._reads = [tuple(set(op.inputs)) for op in graph.operators]
+        # Operators that read inputs of the network, and which.
+        self._network_reads = {
+            op.id: operands for op in graph.operators if (operands := {i for i in op.inputs if i < 0})
+        }
+        self._first = mask_of(self._network_reads)
 
     def line_bytes(self, tensor: int, lines: int) -> int:
         """On-chip bytes of ``lines`` rows of a tensor; every row starts at a whole byte."""
@@ -50,20 +56,13 @@ class Sizes:
 
     def weights(self, mask: int) -> int:
         """Weight bytes of all operators of a group."""
-        weight_bytes = self.weight_bytes
-        return sum(weight_bytes[i] for i in members(mask))
+        return sum(map(self.weight_bytes.__getitem__, members(mask)))
 
     def outside_inputs(self, mask: int) -> list[int]:
         """Outside tensors that a group reads: network inputs in their order, then operators ascending."""
-        network: set[int] = set()
-        outside = 0
-        predecessors = self.graph.predecessor_masks
-        for i in members(mask):
-            outside |= predecessors[i]
-            for operand in self._reads[i]:
-                if operand < 0:
-                    network.add(operand)
-        return sorted(network, reverse=True) + list(members(outside & ~mask))
+        network = {operand for i in members(mask & self._first) for operand in self._network_reads[i]}
+        outside = reduce(or_, map(self.graph.predecessor_masks.__getitem__, members(mask)), 0) & ~mask
+        return [*sorted(network, reverse=True), *members(outside)]
 
     def outputs(self, mask: int) -> list[int]:
         """Tensors made by a group and needed outside it, or by the user."""
@@ -75,8 +74,8 @@ class Sizes:
         """DRAM bytes of a group's inputs and outputs, each tensor once."""
         tensor_bytes = self.tensor_bytes
         return (
-            sum(tensor_bytes[i] for i in self.outside_inputs(mask)),
-            sum(tensor_bytes[i] for i in self.outputs(mask)),
+            sum(map(tensor_bytes.__getitem__, self.outside_inputs(mask))),
+            sum(map(tensor_bytes.__getitem__, self.outputs(mask))),
         )
 
     def compulsory_bytes(self) -> int:

@@ -126,8 +126,8 @@ class GrowthBound:
             height = graph.tensor(t).height
             demanded = [demand.rows(r, height) for r in range(self._rows[i])]
             window = path = 1
-            below = problem.descendants[t] if t >= 0 else self._below_input(t)
-            between = below & problem.ancestors[i]
+            below = problem.graph.descendant_masks[t] if t >= 0 else self._below_input(t)
+            between = below & problem.graph.ancestor_masks[i]
             if demand.kind != "accumulate" and demanded:
                 window = max(1, *(last - first + 1 for first, last in demanded))
                 path = window
@@ -143,14 +143,14 @@ class GrowthBound:
     def _below_input(self, t: int) -> int:
         below = 0
         for c in self.graph.consumers[t]:
-            below |= 1 << c | self.problem.descendants[c]
+            below |= 1 << c | self.problem.graph.descendant_masks[c]
         return below
 
     def _rows_for_each_row(self, i: int) -> dict[int, np.ndarray]:
         """For every tensor above operator ``i``: its rows that are made before each row of ``i`` is."""
         graph = self.graph
         need: dict[int, np.ndarray] = {i: np.arange(1, self._rows[i] + 1)}
-        for x in [i, *sorted(members(self.problem.ancestors[i]), reverse=True)]:
+        for x in [i, *sorted(members(self.problem.graph.ancestor_masks[i]), reverse=True)]:
             operator = graph.operators[x]
             for operand, demand in zip(operator.inputs, operator.demands, strict=True):
                 height = graph.tensor(operand).height

@@ -62,7 +62,7 @@ def move(problem: FusionProblem, partition: Partition, rng: np.random.Generator)
     first, second = partition[pair[0]], partition[pair[1]]
     onward = bool(rng.integers(2))
     giver, taker = (first, second) if onward else (second, first)
-    closure = problem.descendants if onward else problem.ancestors
+    closure = problem.graph.descendant_masks if onward else problem.graph.ancestor_masks
     choices = [i for i in members(giver) if _borders(problem, giver & (closure[i] | 1 << i), taker, onward)]
     i = choices[int(rng.integers(len(choices)))]
     moved = giver & (closure[i] | 1 << i)

@@ -88,28 +88,6 @@ class FusionProblem:
                 owner[i] = k
         return owner
 
-    @cached_property
-    def ancestors(self) -> tuple[int, ...]:
-        """All operators that each operator depends on."""
-        found: list[int] = []
-        for direct in self.graph.predecessor_masks:
-            every = direct
-            for i in members(direct):
-                every |= found[i]
-            found.append(every)
-        return tuple(found)
-
-    @cached_property
-    def descendants(self) -> tuple[int, ...]:
-        """All operators that depend on each operator."""
-        found = [0] * self.size
-        for i in reversed(range(self.size)):
-            direct = self.graph.successor_masks[i]
-            for c in members(direct):
-                direct |= found[c]
-            found[i] = direct
-        return tuple(found)
-
     def random_order(self, mask: int, rng: np.random.Generator, depth_first: float = 0.5) -> list[int]:
         """A random topological order of the operators of ``mask``; every order has a chance.
 

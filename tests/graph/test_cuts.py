@@ -1,4 +1,4 @@
-"""Cuts through an edge: two connected parts, no cycle, the fewest edges."""
+"""Cuts through an edge: two connected parts, no cycle, the fewest edges or the least bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from tests.graphs import Builder, chain, everything, residual_block, squeeze_and_excite
 from tests.strategies import group_masks, operator_graphs
+from tvm_fusion.cost_models.accelerator import load_accelerator
+from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.explainers.base import inner_edges
-from tvm_fusion.graph.cuts import cut_size, cuts_of_edge
+from tvm_fusion.graph.cuts import crossing_bytes, cut_size, fewest_edges, least_bytes
 from tvm_fusion.graph.graph import OperatorGraph, members
 
 
@@ -34,7 +36,7 @@ def test_cuts_are_those_with_the_fewest_edges(data: st.DataObject) -> None:
     mask = data.draw(group_masks(graph))
     every = by_brute_force(graph, mask)
     for edge in inner_edges(graph, mask):
-        heads = cuts_of_edge(graph, mask, edge)
+        heads = fewest_edges(graph, mask, edge)
         assert heads
         assert len(set(heads)) == len(heads)
         through = [head for head in every if crosses(head, edge)]
@@ -43,9 +45,35 @@ def test_cuts_are_those_with_the_fewest_edges(data: st.DataObject) -> None:
         assert {cut_size(graph, mask, head) for head in heads} == {fewest}
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_cuts_are_those_by_which_the_least_bytes_cross(data: st.DataObject) -> None:
+    graph = data.draw(operator_graphs(max_operators=10))
+    mask = data.draw(group_masks(graph))
+    every = by_brute_force(graph, mask)
+    sizes = Sizes(graph, load_accelerator("edge")).tensor_bytes
+    for edge in inner_edges(graph, mask):
+        heads = least_bytes(graph, mask, edge, sizes)
+        through = [head for head in every if crosses(head, edge)]
+        assert heads
+        assert set(heads) <= set(through)
+        least = min(crossing_bytes(graph, mask, head, sizes) for head in through)
+        assert {crossing_bytes(graph, mask, head, sizes) for head in heads} == {least}
+
+
+def test_crossing_bytes_are_what_a_cut_adds_to_the_bytes_of_a_chain() -> None:
+    graph = chain(5)
+    sizes = Sizes(graph, load_accelerator("edge"))
+    for edge in inner_edges(graph, everything(graph)):
+        (head,) = least_bytes(graph, everything(graph), edge, sizes.tensor_bytes)
+        apart = sum(map(sum, map(sizes.boundary_bytes, (head, everything(graph) ^ head))))
+        added = apart - sum(sizes.boundary_bytes(everything(graph)))
+        assert crossing_bytes(graph, everything(graph), head, sizes.tensor_bytes) == added
+
+
 def test_in_a_chain_every_edge_is_one_cut() -> None:
     graph = chain(4)
-    assert [cuts_of_edge(graph, 0b1111, (k, k + 1)) for k in range(3)] == [[0b1], [0b11], [0b111]]
+    assert [fewest_edges(graph, 0b1111, (k, k + 1)) for k in range(3)] == [[0b1], [0b11], [0b111]]
 
 
 def test_the_edge_of_a_skip_takes_along_one_of_the_chain_beside_it() -> None:
@@ -53,7 +81,7 @@ def test_the_edge_of_a_skip_takes_along_one_of_the_chain_beside_it() -> None:
     start = b.conv(-1)
     end = b.conv(b.conv(start))
     graph = b.graph(b.pointwise(start, end, type_="add"))
-    heads = cuts_of_edge(graph, 0b1111, (0, 3))
+    heads = fewest_edges(graph, 0b1111, (0, 3))
     assert sorted(heads) == [0b1, 0b11, 0b111]
     assert all(cut_size(graph, 0b1111, head) == 2 for head in heads)
 
@@ -62,7 +90,7 @@ def test_squeeze_and_excite_and_residual_blocks() -> None:
     for graph in (squeeze_and_excite(), residual_block(3)):
         mask = everything(graph)
         for edge in inner_edges(graph, mask):
-            assert all(crosses(head, edge) for head in cuts_of_edge(graph, mask, edge))
+            assert all(crosses(head, edge) for head in fewest_edges(graph, mask, edge))
 
 
 def test_the_narrow_middle_of_a_branch_is_found_wherever_it_is_numbered() -> None:
@@ -76,5 +104,5 @@ def test_the_narrow_middle_of_a_branch_is_found_wherever_it_is_numbered() -> Non
     consumer = b.conv(producer)
     wide = [first_wide, b.conv(second), b.conv(second)]
     graph = b.graph(b.pointwise(*wide, consumer, type_="add"))
-    heads = cuts_of_edge(graph, everything(graph), (producer, consumer))
+    heads = fewest_edges(graph, everything(graph), (producer, consumer))
     assert {cut_size(graph, everything(graph), head) for head in heads} == {2}

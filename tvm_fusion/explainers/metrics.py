@@ -9,7 +9,7 @@ from typing import Literal
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import ExplainerError
 from tvm_fusion.explainers.base import Edge, Explanation, inner_edges
-from tvm_fusion.graph.cuts import cuts_of_edge
+from tvm_fusion.graph.cuts import fewest_edges
 
 # (masks, for each the inner edges that keep their messages) -> for each whether it is predicted to be invalid
 Predictor = Callable[[Sequence[int], Sequence[Sequence[Edge]]], Sequence[bool]]
@@ -20,7 +20,7 @@ class TruthReport:
     """How far cuts at the explained edges repair invalid groups, by the exact oracle.
 
     Rates are shares of ``groups``. A group is repaired by an edge if one of its cuts
-    (:func:`tvm_fusion.graph.cuts.cuts_of_edge`) leaves two valid parts. ``repairable_rate`` is what trying all
+    (:func:`tvm_fusion.graph.cuts.fewest_edges`) leaves two valid parts. ``repairable_rate`` is what trying all
     edges reaches. ``top1_dram_ratio``: DRAM bytes of the best repairing cut through the top edge, relative to
     the best repairing cut of all, as a mean over the groups that it repairs (not a number if there is none).
     """
@@ -50,7 +50,7 @@ class FidelityReport:
 def best_repair_bytes(oracle: Oracle, mask: int, edges: Sequence[Edge]) -> int | None:
     """Least DRAM bytes of a cut through one of ``edges`` that leaves two valid parts; None without one."""
     found: list[int] = []
-    for head in dict.fromkeys(head for edge in edges for head in cuts_of_edge(oracle.graph, mask, edge)):
+    for head in dict.fromkeys(head for edge in edges for head in fewest_edges(oracle.graph, mask, edge)):
         first, second = oracle.evaluate(head), oracle.evaluate(mask & ~head)
         if first[0] and second[0]:
             found.append(first[1] + second[1])

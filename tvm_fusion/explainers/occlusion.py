@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tvm_fusion.explainers.base import Edge, Explainer, inner_edges
-from tvm_fusion.graph.cuts import cuts_of_edge
+from tvm_fusion.graph.cuts import fewest_edges
 
 
 class Occlusion(Explainer):
@@ -24,6 +24,6 @@ class Occlusion(Explainer):
         whole = needed(mask)
         excess = max(1, whole - self.oracle.accelerator.buffer_bytes)
         least = min(
-            (max(needed(head), needed(mask & ~head)) for head in cuts_of_edge(self.graph, mask, edge)), default=whole
+            (max(needed(head), needed(mask & ~head)) for head in fewest_edges(self.graph, mask, edge)), default=whole
         )
         return (whole - least) / excess

@@ -1,13 +1,16 @@
-"""Cuts: how a group falls into two parts when an edge goes, with the fewest other edges."""
+"""Cuts: how a group falls into two parts when an edge goes, with the fewest other edges or the least bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from tvm_fusion.graph.flow import INFINITE, Flow
 from tvm_fusion.graph.graph import OperatorGraph, members
 
 Edge = tuple[int, int]
 
 
-def cuts_of_edge(graph: OperatorGraph, mask: int, edge: Edge) -> list[int]:
+def fewest_edges(graph: OperatorGraph, mask: int, edge: Edge) -> list[int]:
     """Heads of the cuts through ``edge`` of the connected, convex group ``mask`` that remove the fewest edges.
 
     A head and the rest (the tail) are both connected, and nothing in the head needs the tail, so the graph of
@@ -15,16 +18,33 @@ def cuts_of_edge(graph: OperatorGraph, mask: int, edge: Edge) -> list[int]:
     run beside it (a skip, squeeze-and-excite), the candidates are the cuts at each place of the topological
     numbering, and the least and the largest head of a minimum cut, so that none with fewer edges is missed.
     """
+    before, after = _sides(graph, mask, edge)
+    sizes = _cuts_by_number(graph, mask, before, after)
+    if min(sizes.values()) > 1:
+        for head in _fewest_edges(graph, mask, before, after):
+            sizes[head] = cut_size(graph, mask, head)
+    fewest = min(sizes.values())
+    # Both sides of such a cut are connected: to move a stray part over would save its edges.
+    return [head for head, size in sizes.items() if size == fewest]
+
+
+def least_bytes(graph: OperatorGraph, mask: int, edge: Edge, tensor_bytes: Mapping[int, int]) -> list[int]:
+    """Heads of the cuts through ``edge`` as in :func:`fewest_edges`, but those by which the least bytes cross.
+
+    ``tensor_bytes`` is by operand id. Of all such cuts the largest head, and the least if its sides are connected.
+    """
+    before, after = _sides(graph, mask, edge)
+    least, largest = _least_bytes(graph, mask, before, after, tensor_bytes)
+    # What reads a tensor that crosses anyway, and nothing else, may lie on either side: with the head in the largest.
+    both = least != largest and graph.is_connected(least) and graph.is_connected(mask & ~least)
+    return [least, largest] if both else [largest]
+
+
+def _sides(graph: OperatorGraph, mask: int, edge: Edge) -> tuple[int, int]:
+    """What must be in the head and what in the tail if ``edge`` is cut."""
     producer, consumer = edge
     before = mask & graph.ancestor_masks[producer] | 1 << producer
-    after = mask & graph.descendant_masks[consumer] | 1 << consumer
-    sizes = _cuts_by_number(graph, mask, before, after)
-    fewest = min(sizes.values())
-    if fewest > 1:
-        sizes |= {head: cut_size(graph, mask, head) for head in _minimum_cuts(graph, mask, before, after)}
-        fewest = min(sizes.values())
-    # Both sides of a cut with the fewest edges are connected: to move a stray part over would save its edges.
-    return [head for head, size in sizes.items() if size == fewest]
+    return before, mask & graph.descendant_masks[consumer] | 1 << consumer
 
 
 def cut_size(graph: OperatorGraph, mask: int, head: int) -> int:
@@ -32,6 +52,17 @@ def cut_size(graph: OperatorGraph, mask: int, head: int) -> int:
     tail = mask & ~head
     successors = graph.successor_masks
     return sum([(successors[i] & tail).bit_count() for i in members(head)])
+
+
+def crossing_bytes(graph: OperatorGraph, mask: int, head: int, tensor_bytes: Mapping[int, int]) -> int:
+    """DRAM bytes of the tensors from ``head`` to the rest of ``mask``: each written, unless it is anyway, and read."""
+    crossing = [i for i in members(head) if graph.successor_masks[i] & mask & ~head]
+    return sum(_bytes_across(graph, mask, i, tensor_bytes) for i in crossing)
+
+
+def _bytes_across(graph: OperatorGraph, mask: int, i: int, tensor_bytes: Mapping[int, int]) -> int:
+    written_anyway = graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1
+    return tensor_bytes[i] * (1 if written_anyway else 2)
 
 
 def _cuts_by_number(graph: OperatorGraph, mask: int, before: int, after: int) -> dict[int, int]:
@@ -46,61 +77,55 @@ def _cuts_by_number(graph: OperatorGraph, mask: int, before: int, after: int) ->
     return found
 
 
-def _minimum_cuts(graph: OperatorGraph, mask: int, before: int, after: int) -> tuple[int, int]:
+def _fewest_edges(graph: OperatorGraph, mask: int, before: int, after: int) -> tuple[int, int]:
     """The least and the largest head that holds ``before``, not ``after``, among those with the fewest cut edges.
 
-    A largest flow between the two through the operators beside them: every edge carries one unit forward and any
-    number backward, as the head must not need the rest.
+    Every edge carries one unit forward and any number backward, as the head must not need the rest.
     """
-    predecessors, successors = graph.predecessor_masks, graph.successor_masks
-    beside = mask & ~before & ~after
-    enter, leave, onward = {}, {}, {}
-    for i in members(beside):
-        if edges := predecessors[i] & before:
-            enter[i] = edges.bit_count()
-        if edges := successors[i] & after:
-            leave[i] = edges.bit_count()
-        onward[i] = (predecessors[i] | successors[i]) & beside
-    start, goal = (sum([1 << i for i in ends]) for ends in (enter, leave))
-    flow: dict[Edge, int] = {}
-    while True:
-        layers = _layers(onward, beside, start, goal)
-        reached = layers[-1] & goal
-        if not reached:
-            break
-        at = reached.bit_length() - 1
-        goal ^= _use(leave, at) << at
-        for layer in reversed(layers[:-1]):
-            origin = next(i for i in members(layer & graph.neighbour_masks[at]) if onward[i] >> at & 1)
-            forward = bool(successors[origin] >> at & 1)
-            pair = (origin, at) if forward else (at, origin)
-            flow[pair] = flow.get(pair, 0) + (1 if forward else -1)
-            onward[pair[0]] = onward[pair[0]] & ~(1 << pair[1]) | int(flow[pair] < 1) << pair[1]
-            at = origin
-        start ^= _use(enter, at) << at
-    backward = dict.fromkeys(onward, 0)
-    for i, others in onward.items():
-        for j in members(others):
-            backward[j] |= 1 << i
-    return before | sum(layers), mask & ~after & ~sum(_layers(backward, beside, goal, 0))
+    beside = [*members(mask & ~before & ~after)]
+    node = {i: k for k, i in enumerate(beside, 2)}
+    flow = Flow(2 + len(beside))
+    for i in beside:
+        if edges := graph.predecessor_masks[i] & before:
+            flow.add(Flow.SOURCE, node[i], edges.bit_count())
+        if edges := graph.successor_masks[i] & after:
+            flow.add(node[i], Flow.SINK, edges.bit_count())
+        for j in members(graph.successor_masks[i] & mask & ~after):
+            flow.add(node[i], node[j], 1, INFINITE)
+    return _heads(flow, beside, before, mask & ~after)
 
 
-def _layers(onward: dict[int, int], within: int, start: int, goal: int) -> list[int]:
-    """Masks of the operators by their distance from ``start``, until one of ``goal`` is met or no more are found."""
-    layers, left = [start], within & ~start
-    while (layer := layers[-1]) and not layer & goal:
-        found = 0
-        while layer:
-            low = layer & -layer
-            found |= onward[low.bit_length() - 1]
-            layer ^= low
-        found &= left
-        left ^= found
-        layers.append(found)
-    return layers
+def _least_bytes(
+    graph: OperatorGraph, mask: int, before: int, after: int, tensor_bytes: Mapping[int, int]
+) -> tuple[int, int]:
+    """The least and the largest head that holds ``before``, not ``after``, from which the least bytes cross.
+
+    Every tensor is a node of its own, so that it counts once however many operators of the tail read it.
+    """
+    beside = [*members(mask & ~before & ~after)]
+    node = {i: k for k, i in enumerate(beside, 2)}
+    makers = [i for i in members(mask & ~after) if graph.successor_masks[i] & mask & ~before]
+    flow = Flow(2 + len(beside) + len(makers))
+    for tensor, i in enumerate(makers, 2 + len(beside)):
+        readers = graph.successor_masks[i] & mask
+        maker = node.get(i, Flow.SOURCE)
+        if maker == Flow.SOURCE and readers & after:
+            continue  # crosses in any case
+        flow.add(maker, tensor, _bytes_across(graph, mask, i, tensor_bytes))
+        if readers & after:
+            flow.add(tensor, Flow.SINK, INFINITE)
+        for j in members(readers & ~before & ~after):
+            flow.add(tensor, node[j], INFINITE)
+            if maker != Flow.SOURCE:
+                flow.add(node[j], maker, INFINITE)
+    return _heads(flow, beside, before, mask & ~after)
 
 
-def _use(capacity: dict[int, int], i: int) -> bool:
-    """Take one unit away from ``i``; whether it was the last."""
-    capacity[i] -= 1
-    return not capacity[i]
+def _heads(flow: Flow, beside: list[int], least: int, largest: int) -> tuple[int, int]:
+    """``least`` and what of ``beside`` must be with it, ``largest`` without what of ``beside`` must not be in it."""
+    flow.push()
+    reached, reaching = flow.reached(), flow.reaching()
+    for k, i in enumerate(beside, 2):
+        least |= (reached >> k & 1) << i
+        largest &= ~((reaching >> k & 1) << i)
+    return least, largest

@@ -5,13 +5,14 @@ Source: arXiv 2501.00636, recursive greedy tree split.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tvm_fusion.explainers.base import Edge, Explainer
-from tvm_fusion.graph.cuts import cuts_of_edge
+from tvm_fusion.graph.cuts import fewest_edges, least_bytes
+from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.search.problem import FusionProblem
 from tvm_fusion.search.random_split import RandomSplit
 from tvm_fusion.search.split import Splitter
@@ -20,8 +21,11 @@ from tvm_fusion.search.split import Splitter
 EXPLAINED_EDGES = 24
 # Candidates, the most important first, whose parts are both split again where no candidate has a valid part.
 BRANCHES = 3
+# Of the most important edges also the cuts by which the least bytes cross. A flow for each edge is dear.
+LEAST_BYTES_EDGES = 8
 
 Parts = tuple[int, ...]
+Pair = tuple[int, int]
 
 
 class ExplainedSplit(Splitter):
@@ -84,8 +88,9 @@ class ExplainedSplit(Splitter):
 def split_at(problem: FusionProblem, mask: int, edges: Sequence[Edge]) -> Parts:
     """The recursive greedy tree split of the connected group ``mask`` at explained ``edges``.
 
-    Connected parts in execution order. Parts are valid as far as the edges allow; one that none of them cuts
-    may be invalid still.
+    Cuts remove the fewest edges; where one of them leaves a valid part, the cuts by which the least bytes cross
+    compete too (ours: networks of parallel branches need it). Connected parts in execution order. Parts are valid as
+    far as the edges allow; one that none of them cuts may be invalid still.
     """
     return _Tree(problem, edges).split(mask)
 
@@ -105,22 +110,27 @@ class _Tree:
 
     def _split_invalid(self, mask: int) -> Parts:
         problem = self.problem
-        heads = dict.fromkeys(
-            head
-            for edge in self.edges
-            if mask >> edge[0] & 1 and mask >> edge[1] & 1
-            for head in cuts_of_edge(problem.graph, mask, edge)
-        )
-        pairs = [(head, mask ^ head) for head in heads]
+        edges = [edge for edge in self.edges if mask >> edge[0] & 1 and mask >> edge[1] & 1]
+        pairs = self._pairs(mask, edges, fewest_edges)
         if not pairs:
             return (mask,)
+        if not any(problem.valid(part) for pair in pairs for part in pair):
+            return min((self._joined(pair) for pair in pairs[:BRANCHES]), key=self._left_and_bytes)
+        pairs += self._pairs(mask, edges[:LEAST_BYTES_EDGES], self._least_bytes)
         both = [pair for pair in pairs if all(problem.valid(part) for part in pair)]
         if both:
             return min(both, key=problem.plan_bytes)
         one = [pair for pair in pairs if any(problem.valid(part) for part in pair)]
-        if one:
-            return self._joined(max(one, key=self._operators_of_valid_part))
-        return min((self._joined(pair) for pair in pairs[:BRANCHES]), key=self._left_and_bytes)
+        return self._joined(max(one, key=self._operators_of_valid_part))
+
+    def _pairs(
+        self, mask: int, edges: Sequence[Edge], cuts: Callable[[OperatorGraph, int, Edge], list[int]]
+    ) -> list[Pair]:
+        heads = dict.fromkeys(head for edge in edges for head in cuts(self.problem.graph, mask, edge))
+        return [(head, mask ^ head) for head in heads]
+
+    def _least_bytes(self, graph: OperatorGraph, mask: int, edge: Edge) -> list[int]:
+        return least_bytes(graph, mask, edge, self.problem.oracle.sizes.tensor_bytes)
 
     def _joined(self, pair: tuple[int, int]) -> Parts:
         return self.split(pair[0]) + self.split(pair[1])

@@ -14,6 +14,13 @@ SCHEME = f"{PREFIX}scheme"
 BUFFER_BYTES = f"{PREFIX}buffer_bytes"
 DRAM_BYTES = f"{PREFIX}dram_bytes"
 OPERATORS = f"{PREFIX}operators"
+# How a group function reads, for whatever lowers it: of each parameter the operand of the network's graph (WEIGHT for
+# a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.
+OPERANDS = f"{PREFIX}operands"
+ROW_AXES = f"{PREFIX}row_axes"
+BINDING_OPERATORS = f"{PREFIX}binding_operators"
+WEIGHT = -(1 << 31)
+NO_ROWS = -1
 
 
 def group_attributes(number: int, cost: GroupCost) -> dict[str, Any]:

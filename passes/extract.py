@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tvm import relax
@@ -29,11 +29,15 @@ RULES = (rows_elementwise, rows_shape, rows_window)  # imported for their rules
 
 @dataclass(frozen=True)
 class Extraction:
-    """``bindings[i]`` are the names of the Relax variables that operator i binds in ``module``'s main."""
+    """``bindings[i]`` are the names of the Relax variables that operator i binds in ``module``'s main.
+
+    ``row_axes`` has the row axis of every variable of main by name (None: one row).
+    """
 
     graph: OperatorGraph
     module: IRModule
     bindings: tuple[tuple[str, ...], ...]
+    row_axes: dict[str, int | None] = field(default_factory=dict)
 
 
 def extract(mod: IRModule, name: str = "network") -> Extraction:
@@ -59,7 +63,8 @@ def extract(mod: IRModule, name: str = "network") -> Extraction:
     )
     if not len(graph):
         raise FrontendError(f"network {name!r} computes nothing; at least one operator is needed")
-    return Extraction(graph, module, tuple(tuple(names) for names in reader.names))
+    row_axes = {var.name: axis for var, axis in reader.axes.axes.items()}
+    return Extraction(graph, module, tuple(tuple(names) for names in reader.names), row_axes)
 
 
 def _leaves(expr: Any, values: dict[Any, Any]) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import tvm
@@ -13,10 +15,11 @@ from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import PlanError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan, group_order
-from tvm_fusion.passes.attributes import group_attributes
+from tvm_fusion.passes.attributes import BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, WEIGHT, group_attributes
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.fuse_groups import GroupFunction, fuse_groups
 from tvm_fusion.passes.primitive import mark_primitive
+from tvm_fusion.passes.relax_tools import is_constant
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.FuseByPlan")
@@ -61,10 +64,24 @@ def fuse_extraction(extraction: Extraction, plan: PartitionPlan, oracle: Oracle)
     evaluate_plan(extraction.graph, plan, oracle)
     order = group_order(extraction.graph, plan.masks)
     assert order is not None, "a checked plan has an order"
+    describe = partial(_describe, extraction)
     groups = []
     for number, place in enumerate(order):
         operators = plan.groups[place].operators
         names = frozenset(name for i in operators for name in extraction.bindings[i])
         attributes = group_attributes(number, oracle.cost(mask_of(operators)))
-        groups.append(GroupFunction(f"fused_group_{number}", names, attributes))
+        groups.append(GroupFunction(f"fused_group_{number}", names, attributes, describe))
     return mark_primitive(fuse_groups(extraction.module, groups))
+
+
+def _describe(extraction: Extraction, arguments: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
+    """Attributes that say what a group function's parameters and bindings are in the network's graph."""
+    graph = extraction.graph
+    operands = {tensor.name: -(k + 1) for k, tensor in enumerate(graph.inputs)}
+    operands |= {name: i for i, bound in enumerate(extraction.bindings) for name in bound}
+    axes = [None if is_constant(argument) else extraction.row_axes[argument.name] for argument in arguments]
+    return {
+        OPERANDS: [WEIGHT if is_constant(argument) else operands[argument.name] for argument in arguments],
+        ROW_AXES: [NO_ROWS if axis is None else axis for axis in axes],
+        BINDING_OPERATORS: [operands[name] for name in names],
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,20 @@ from tvm_fusion.passes.elementwise import is_elementwise
 from tvm_fusion.passes.relax_tools import bindings, is_constant, main_function, variables
 
 
+Describe = Callable[[Sequence[Any], Sequence[str]], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class GroupFunction:
-    """Bindings (names of main's variables) that become one function with these attributes."""
+    """Bindings (names of main's variables) that become one function with these attributes.
+
+    ``describe`` gives more of them from the arguments (variables and constants of main) and the names of the bindings.
+    """
 
     name: str
     bindings: frozenset[str]
     attributes: dict[str, Any] = field(default_factory=dict)
+    describe: Describe = lambda _arguments, _bindings: {}
 
 
 def fuse_groups(mod: IRModule, groups: Sequence[GroupFunction]) -> IRModule:
@@ -86,7 +93,7 @@ def _group_function(group: GroupFunction, members: list[Any], outputs: list[Any]
                 arguments[operand] = relax.Var(name, operand.ty)
     values = dict(arguments)
     inner = relax.BlockBuilder()
-    attributes = {**group.attributes}
+    attributes = group.attributes | group.describe(list(arguments), [binding.var.name for binding in members])
     with inner.function(group.name, list(arguments.values()), attrs=attributes, private=True):
         with inner.dataflow():
             for binding in members:

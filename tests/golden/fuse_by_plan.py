@@ -35,6 +35,9 @@ class Expected:
                 "tvm_fusion.operators": [0, 1],
                 "tvm_fusion.buffer_bytes": 40,
                 "tvm_fusion.dram_bytes": 96,
+                "tvm_fusion.operands": [-1],
+                "tvm_fusion.row_axes": [2],
+                "tvm_fusion.binding_operators": [0, 1],
             }
         )
         with R.dataflow():
@@ -57,6 +60,9 @@ class Expected:
                 "tvm_fusion.operators": [2],
                 "tvm_fusion.buffer_bytes": 24,
                 "tvm_fusion.dram_bytes": 96,
+                "tvm_fusion.operands": [0, 1],
+                "tvm_fusion.row_axes": [2, 2],
+                "tvm_fusion.binding_operators": [2, 2],
             }
         )
         with R.dataflow():

@@ -1,0 +1,76 @@
+"""row_program: the order in which LBDF makes the rows of a group, one event a row.
+
+It replays the schedule of the method for code generation; the cost models only count.
+"""
+
+from __future__ import annotations
+
+from tvm_fusion.graph.graph import OperatorGraph, members
+
+Event = tuple[int, int]
+
+
+def row_program(graph: OperatorGraph, mask: int) -> list[Event]:
+    """(tensor, row) for every row of every tensor that group ``mask`` loads (tensor from outside) or makes.
+
+    Rows of a tensor come in order without gaps. What nobody inside demands of a written or an outside tensor comes
+    last, as in :mod:`tvm_fusion.cost_models.simulator`.
+    """
+    return _Replay(graph, mask).events()
+
+
+class _Replay:
+    def __init__(self, graph: OperatorGraph, mask: int) -> None:
+        self.graph = graph
+        self.inside = list(members(mask))
+        self.mask = mask
+        operands = {operand for i in self.inside for operand in graph.operators[i].inputs}
+        outside = [operand for operand in operands if operand < 0 or not mask >> operand & 1]
+        self.outside = sorted(outside, key=lambda i: (i >= 0, abs(i)))
+        self.made = dict.fromkeys([*self.outside, *self.inside], 0)
+        self.height = {i: graph.tensor(i).height for i in self.made}
+        self.demands = {
+            i: sorted(
+                zip(graph.operators[i].inputs, graph.operators[i].demands, strict=True),
+                key=lambda pair: (pair[0] >= 0, abs(pair[0])),
+            )
+            for i in self.inside
+        }
+        self.found: list[Event] = []
+
+    def events(self) -> list[Event]:
+        """All rows in the order of their making."""
+        successors = self.graph.successor_masks
+        last = [i for i in self.inside if not successors[i] & self.mask]
+        steps = max(self.height[i] for i in last)
+        for step in range(steps):
+            for i in last:
+                height = self.height[i]
+                if not (height == 1 < steps and step < steps - 1):
+                    self._make_up_to(i, -(-(step + 1) * height // steps) - 1)
+        for i in self.inside:
+            if successors[i] & ~self.mask or i in self.graph.outputs:
+                self._make_up_to(i, self.height[i] - 1)
+        for i in self.outside:
+            self._make_up_to(i, self.height[i] - 1)
+        return self.found
+
+    def _make_up_to(self, tensor: int, row: int) -> None:
+        """An explicit stack: groups may be deeper than Python's recursion."""
+        stack = [(tensor, row)]
+        while stack:
+            i, target = stack[-1]
+            if self.made[i] > target:
+                stack.pop()
+                continue
+            missing = next((pair for pair in self._needs(i) if self.made[pair[0]] <= pair[1]), None)
+            if missing is not None:
+                stack.append(missing)
+                continue
+            self.found.append((i, self.made[i]))
+            self.made[i] += 1
+
+    def _needs(self, i: int) -> list[Event]:
+        """The last row of each operand that the next row of ``i`` needs."""
+        row = self.made[i]
+        return [(operand, demand.rows(row, self.height[operand])[1]) for operand, demand in self.demands.get(i, ())]

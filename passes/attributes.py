@@ -14,6 +14,7 @@ SCHEME = f"{PREFIX}scheme"
 BUFFER_BYTES = f"{PREFIX}buffer_bytes"
 DRAM_BYTES = f"{PREFIX}dram_bytes"
 OPERATORS = f"{PREFIX}operators"
+BATCH = f"{PREFIX}batch"
 # How a group function reads, for whatever lowers it: of each parameter the operand of the network's graph (WEIGHT for
 # a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.
 OPERANDS = f"{PREFIX}operands"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,13 +41,44 @@ class Extraction:
     row_axes: dict[str, int | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The operators of a straight function: ``members[i]`` are the variables that operator i computes, ``views`` of
+    its result left out; ``operand`` and ``row_axes`` are by variable, views included."""
+
+    graph: OperatorGraph
+    members: list[list[Any]]
+    views: list[list[Any]]
+    operand: dict[Any, int]
+    row_axes: dict[Any, int | None]
+
+
 def extract(mod: IRModule, name: str = "network") -> Extraction:
     """The operator graph of ``mod`` (normalised first). Raises FrontendError for what has no static graph."""
     module = normalize(mod)
     function = main_function(module)
     program = list(bindings(function))
-    outputs = list(dict.fromkeys(_leaves(function.body.body, {b.var: b.value for b in program})))
-    reader = _Reader(function, program, outputs)
+    outputs = list(dict.fromkeys(leaves(function.body.body, {b.var: b.value for b in program})))
+    reading = read_operators(name, function.params, program, outputs)
+    if not len(reading.graph):
+        raise FrontendError(f"network {name!r} computes nothing; at least one operator is needed")
+    names = tuple(
+        tuple(var.name for var in [*members, *views])
+        for members, views in zip(reading.members, reading.views, strict=True)
+    )
+    return Extraction(reading.graph, module, names, {var.name: axis for var, axis in reading.row_axes.items()})
+
+
+def read_operators(
+    name: str,
+    inputs: Sequence[Any],
+    program: Sequence[Any],
+    outputs: Sequence[Any],
+    batch: int | None = None,
+    input_axes: Mapping[Any, int | None] | None = None,
+) -> Reading:
+    """The operators of normalised ``program``. Batch and row axes of the inputs are found out unless given."""
+    reader = _Reader(inputs, list(program), list(outputs), batch, input_axes)
     for root, members in reader.clusters.groups():
         reader.take(root, members)
     made = [reader.owner[var] for var in outputs if var in reader.owner]
@@ -61,38 +93,43 @@ def extract(mod: IRModule, name: str = "network") -> Extraction:
         outputs=tuple(dict.fromkeys(made)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
-    if not len(graph):
-        raise FrontendError(f"network {name!r} computes nothing; at least one operator is needed")
-    row_axes = {var.name: axis for var, axis in reader.axes.axes.items()}
-    return Extraction(graph, module, tuple(tuple(names) for names in reader.names), row_axes)
+    return Reading(graph, reader.members, reader.views, reader.operand, reader.axes.axes)
 
 
-def _leaves(expr: Any, values: dict[Any, Any]) -> list[Any]:
+def leaves(expr: Any, values: dict[Any, Any]) -> list[Any]:
     """Variables that a function returns; tuples of tuples opened, tuple bindings included."""
     if isinstance(expr, relax.Var) and isinstance(values.get(expr), relax.Tuple):
-        return _leaves(values[expr], values)
+        return leaves(values[expr], values)
     if isinstance(expr, relax.Tuple):
-        return [leaf for field in expr.fields for leaf in _leaves(field, values)]
+        return [leaf for field in expr.fields for leaf in leaves(field, values)]
     return variables(expr)
 
 
 class _Reader:
     """Walks the clusters of a main function in order and writes operators."""
 
-    def __init__(self, function: Any, program: list[Any], outputs: list[Any]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Any],
+        program: list[Any],
+        outputs: list[Any],
+        batch: int | None,
+        input_axes: Mapping[Any, int | None] | None,
+    ) -> None:
         result_tuples = {b.var for b in program if isinstance(b.value, relax.Tuple)}
         self.clusters = Clusters([b for b in program if b.var not in result_tuples], outputs)
-        self.axes = RowAxes(_batch(function.params))
+        self.axes = RowAxes(_batch(inputs) if batch is None else batch)
         self.inputs: list[Tensor] = []
         self.operators: list[Operator] = []
-        self.names: list[list[str]] = []
+        self.members: list[list[Any]] = []
+        self.views: list[list[Any]] = []
         self.owner: dict[Any, int] = {}
         self.warnings: list[str] = []
-        self._operand: dict[Any, int] = {}
-        for k, param in enumerate(function.params):
-            axis = self._input_axis(param)
+        self.operand: dict[Any, int] = {}
+        for k, param in enumerate(inputs):
+            axis = self._input_axis(param) if input_axes is None else input_axes[param]
             self.axes.axes[param] = axis
-            self._operand[param] = -(k + 1)
+            self.operand[param] = -(k + 1)
             self.inputs.append(Tensor(param.name, shape_of(param), dtype_of(param), axis, batch=self.axes.batch))
 
     def _input_axis(self, param: Any) -> int | None:
@@ -115,24 +152,25 @@ class _Reader:
             source = variables(value)[0]
             if source in self.owner:
                 number = self.owner[source]
-                self.names[number].append(root.name)
-                self.owner[root] = self._operand[root] = number
+                self.views[number].append(root)
+                self.owner[root] = self.operand[root] = number
                 self.axes.axes[root] = self._viewed_axis(value)
                 return
             if isinstance(value, relax.Var):  # an input by another name
-                self._operand[root], self.axes.axes[root] = self._operand[source], self.axes.axis(source)
+                self.operand[root], self.axes.axes[root] = self.operand[source], self.axes.axis(source)
                 return
         facts = self._facts(root, members)
         number = len(self.operators)
         self.axes.axes[root] = facts.row_axis
         self.owner.update(dict.fromkeys(members, number))
-        self._operand[root] = number
+        self.operand[root] = number
         demands = self._operands(facts.demands)
         if not facts.known:
             self.warnings.append(
                 f"operator {root.name!r} ({facts.type}) has no row rule: it is taken to need all rows of its operands"
             )
-        self.names.append([var.name for var in members])
+        self.members.append(list(members))
+        self.views.append([])
         self.operators.append(
             Operator(
                 name=root.name,
@@ -180,7 +218,7 @@ class _Reader:
         """Demands by operand id, inputs first, then ascending; two on one operand become the wider."""
         found: dict[int, RowDemand] = {}
         for var, demand in demands.items():
-            operand = self._operand[var]
+            operand = self.operand[var]
             found[operand] = demand if found.get(operand, demand) == demand else ALL
         inputs = sorted((o for o in found if o < 0), reverse=True)
         return {operand: found[operand] for operand in inputs + sorted(o for o in found if o >= 0)}

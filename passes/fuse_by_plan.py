@@ -15,7 +15,7 @@ from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import PlanError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan, group_order
-from tvm_fusion.passes.attributes import BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, WEIGHT, group_attributes
+from tvm_fusion.passes.attributes import BATCH, BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, WEIGHT, group_attributes
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.fuse_groups import GroupFunction, fuse_groups
 from tvm_fusion.passes.primitive import mark_primitive
@@ -81,6 +81,7 @@ def _describe(extraction: Extraction, arguments: Sequence[Any], names: Sequence[
     operands |= {name: i for i, bound in enumerate(extraction.bindings) for name in bound}
     axes = [None if is_constant(argument) else extraction.row_axes[argument.name] for argument in arguments]
     return {
+        BATCH: graph.operators[0].batch,
         OPERANDS: [WEIGHT if is_constant(argument) else operands[argument.name] for argument in arguments],
         ROW_AXES: [NO_ROWS if axis is None else axis for axis in axes],
         BINDING_OPERATORS: [operands[name] for name in names],

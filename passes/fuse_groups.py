@@ -87,7 +87,7 @@ def _group_function(group: GroupFunction, members: list[Any], outputs: list[Any]
     made = {binding.var for binding in members}
     arguments: dict[Any, Any] = {}
     for binding in members:
-        for operand in _operands(binding.value):
+        for operand in operands_of(binding.value):
             if operand not in made and operand not in arguments:
                 name = operand.name if isinstance(operand, relax.Var) else f"weight_{len(arguments)}"
                 arguments[operand] = relax.Var(name, operand.ty)
@@ -104,18 +104,18 @@ def _group_function(group: GroupFunction, members: list[Any], outputs: list[Any]
     return relax.utils.copy_with_new_vars(inner.get()[group.name]), list(arguments)
 
 
-def _operands(value: Any) -> list[Any]:
+def operands_of(value: Any) -> list[Any]:
     """Variables and tensor constants of a binding's value; scalars of elementwise operators stay inside."""
     if isinstance(value, relax.Tuple):
-        return [operand for part in value.fields for operand in _operands(part)]
+        return [operand for part in value.fields for operand in operands_of(part)]
     if isinstance(value, relax.TupleGetItem):
-        return _operands(value.tuple_value)
+        return operands_of(value.tuple_value)
     if isinstance(value, relax.Call):
         scalars_inside = is_elementwise(value)
         return [
             operand
             for arg in value.args
-            for operand in _operands(arg)
+            for operand in operands_of(arg)
             if not (scalars_inside and is_constant(operand) and not len(operand.ty.shape))
         ]
     return [value] if isinstance(value, relax.Var) or is_constant(value) else []

@@ -17,12 +17,12 @@ PRIMITIVE = "Primitive"
 def mark_primitive(mod: IRModule) -> IRModule:
     """``mod`` with Primitive=1 on every group function that FuseTIR makes one PrimFunc of, tried out on a copy."""
     legal = relax.transform.LegalizeOps()(mod)
-    candidates = [name for name in group_functions(mod) if _only_tir(legal[name])]
-    chosen = candidates if _fuses(legal, candidates) else [name for name in candidates if _fuses(legal, [name])]
-    return _marked(mod, chosen)
+    candidates = [name for name in group_functions(mod) if only_tir(legal[name])]
+    chosen = candidates if fuses(legal, candidates) else [name for name in candidates if fuses(legal, [name])]
+    return marked(mod, chosen)
 
 
-def _only_tir(function: Any) -> bool:
+def only_tir(function: Any) -> bool:
     """Whether every binding is a PrimFunc's call or moves a variable, with no tensor constant left."""
     if not isinstance(function, relax.Function):
         return False
@@ -40,16 +40,16 @@ def _only_tir(function: Any) -> bool:
     return calls > 0
 
 
-def _fuses(legal: IRModule, names: Sequence[str]) -> bool:
+def fuses(legal: IRModule, names: Sequence[str]) -> bool:
     try:
-        fused = relax.transform.FuseTIR()(relax.transform.AnnotateTIROpPattern()(_marked(legal, names)))
+        fused = relax.transform.FuseTIR()(relax.transform.AnnotateTIROpPattern()(marked(legal, names)))
     except Exception:  # TVM raises many kinds; a group that it cannot fuse stays a function of several
         return False
     left = {var.name_hint: fused[var] for var in fused.get_global_vars()}
     return all(name in left and not isinstance(left[name], relax.Function) for name in names)
 
 
-def _marked(mod: IRModule, names: Sequence[str]) -> IRModule:
+def marked(mod: IRModule, names: Sequence[str]) -> IRModule:
     result = IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
     for name in names:
         result[name] = mod[name].with_attr(PRIMITIVE, 1)

@@ -1,0 +1,1 @@
+"""Lowering of one LBDF group: what it reads, its operators as TIR blocks, its buffers, its rows."""

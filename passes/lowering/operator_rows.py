@@ -1,0 +1,191 @@
+"""OperatorRows: the code that makes one row of one operator, from the blocks that make its whole tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm.ir.expr import Var
+from tvm.tirx import BufferStore, SeqStmt
+
+from tvm_fusion.graph.operator import Operator
+from tvm_fusion.passes.lowering.blocks import Block
+from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, uses
+from tvm_fusion.passes.lowering.not_lowered import NotLowered
+from tvm_fusion.passes.lowering.row_buffers import loop_nest
+
+# From a buffer of the operator's function and indices to the value or the place on chip.
+Load = Callable[[Any, list[Any]], Any]
+Store = Callable[[list[Any], Any], Any]
+Scratch = Callable[[str, tuple[int, ...], str], Any]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A block with the variables that a row and an image fix, and the axes of its buffer that they index."""
+
+    block: Block
+    row: Any
+    image: Any
+    fixed_axes: frozenset[int]
+
+
+@dataclass
+class OperatorRows:
+    """Rows of ``operator``, whose whole tensor ``blocks`` make. Raises NotLowered if they do not go row by row.
+
+    ``accumulated``: buffer of the operator's function whose rows (along ``accumulated_axis``, ``accumulated_rows`` of
+    them) are added up one after another, as they come, if there is such an operand.
+    """
+
+    operator: Operator
+    blocks: list[Block]
+    accumulated: Any = None
+    accumulated_axis: int | None = None
+    accumulated_rows: int = 1
+    steps: list[_Step] = field(init=False)
+    _kept: dict[Any, tuple[Any, frozenset[int]]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.steps = self._steps()
+        adds = self.accumulated is not None
+        self._adding = self._accumulating_var() if adds else None
+        self._added = self.steps[0] if adds else None
+
+    def make(self, row: Any, image: Any, load: Load, store: Store, scratch: Scratch) -> Any:
+        """The statement that makes row ``row`` of image ``image`` (expressions)."""
+        made = [
+            self._step(step, self._values(step, row, image), load, store, scratch)
+            for step in self.steps
+            if step is not self._added
+        ]
+        if self._added is self.steps[-1]:
+            made.append(self._copied(self.steps[-1], self._values(self.steps[-1], row, image), store))
+        return made[0] if len(made) == 1 else SeqStmt(made)
+
+    def add(self, row: Any, image: Any, load: Load, scratch: Scratch) -> tuple[Any, Any]:
+        """The statements that start the sums, and that add row ``row`` of the accumulated operand."""
+        step = self._added
+        assert step is not None, "an operator that accumulates nothing"
+        self._kept[step.block.buffer] = self._scratch(step, scratch)
+        values = self._values(step, index(0), image) | {self._adding: row}
+        free = _free(step.block.spatial, values)
+        start = loop_nest(free, self._assign(step, values, self._value(step.block.init, values, load)))
+        added = self._assign(step, values, self._value(step.block.value, values, load))
+        return start, loop_nest([*free, *_free(step.block.reduce, values)], added)
+
+    def _steps(self) -> list[_Step]:
+        """From the last block to the first: what fixes a row of the result fixes rows of what it reads."""
+        last = self.blocks[-1]
+        operator = self.operator
+        axis = operator.row_axis if operator.height > 1 else None
+        steps = {last.buffer: _Step(last, *self._fixed(last, {"row": axis, "image": 0 if operator.batch > 1 else None}))}
+        for block in reversed(self.blocks[:-1]):
+            readers = [steps[other.buffer] for other in self.blocks if other is not block and loads(other.value, block.buffer)]
+            axes = {
+                kind: self._common_axis(block, [(reader.block, getattr(reader, kind)) for reader in readers])
+                for kind in ("row", "image")
+            }
+            steps[block.buffer] = _Step(block, *self._fixed(block, axes))
+        return [steps[block.buffer] for block in self.blocks]
+
+    def _fixed(self, block: Block, axes: dict[str, int | None]) -> tuple[Any, Any, frozenset[int]]:
+        fixed = {}
+        for kind, axis in axes.items():
+            place = None if axis is None else block.indices[axis]
+            if place is not None and not isinstance(place, Var):
+                raise self._refusal(f"step {block.name!r} does not make {kind} by {kind}")
+            fixed[kind] = place
+        return fixed["row"], fixed["image"], frozenset(axis for axis in axes.values() if axis is not None)
+
+    def _common_axis(self, block: Block, readers: list[tuple[Block, Any]]) -> int | None:
+        """The axis of a block's buffer that all readers index by their own row (or image), None if by none."""
+        found: set[int | None] = set()
+        for reader, var in readers:
+            for places in loads(reader.value, block.buffer):
+                exact = [axis for axis, place in enumerate(places) if var is not None and place.same_as(var)]
+                if not exact and var is not None and any(uses(place, var) for place in places):
+                    raise self._refusal(f"step {block.name!r} is read at other rows than it makes")
+                found.add(exact[0] if exact else None)
+        if len(found) > 1:
+            raise self._refusal(f"step {block.name!r} is read in more than one way")
+        return found.pop() if found else None
+
+    def _accumulating_var(self) -> Any:
+        """The loop of the first step over the rows of the accumulated operand, which nothing else reads."""
+        first = self.steps[0].block
+        places = [(block, places) for block in self.blocks for places in loads(block.value, self.accumulated)]
+        axis = self.accumulated_axis
+        one_by_one = axis is not None and self.operator.height == 1 and all(block is first for block, _ in places)
+        for var, extent in first.reduce if one_by_one else ():
+            if extent == self.accumulated_rows and all(found[axis].same_as(var) for _, found in places):
+                return var
+        raise self._refusal("it does not add up rows one after another")
+
+    def _step(self, step: _Step, values: dict[Any, Any], load: Load, store: Store, scratch: Scratch) -> Any:
+        block = step.block
+        free = _free(block.spatial, values)
+        last = step is self.steps[-1]
+        if block.init is None and last:
+            return loop_nest(free, store(self._places(step, values), self._value(block.value, values, load)))
+        # The result of a reduction is stored when it is complete: one element is enough for it.
+        self._kept[block.buffer] = self._scratch(step, scratch, single=last)
+        made = self._assign(step, values, self._value(block.value, values, load))
+        if block.init is None:
+            return loop_nest(free, made)
+        start = self._assign(step, values, self._value(block.init, values, load))
+        nest = [start, loop_nest(list(block.reduce), made)]
+        if last:
+            nest.append(store(self._places(step, values), self._read(block.buffer, self._places(step, values))))
+        return loop_nest(free, SeqStmt(nest))
+
+    def _copied(self, step: _Step, values: dict[Any, Any], store: Store) -> Any:
+        """The result from where it was added up."""
+        places = self._places(step, values)
+        return loop_nest(_free(step.block.spatial, values), store(places, self._read(step.block.buffer, places)))
+
+    def _values(self, step: _Step, row: Any, image: Any) -> dict[Any, Any]:
+        values = {} if step.row is None else {step.row: row}
+        return values | ({} if step.image is None else {step.image: image})
+
+    def _places(self, step: _Step, values: dict[Any, Any]) -> list[Any]:
+        return [rewritten(i, values, _plain) for i in step.block.indices]
+
+    def _scratch(self, step: _Step, scratch: Scratch, single: bool = False) -> tuple[Any, frozenset[int]]:
+        """A buffer for a step's values, and the axes that it lacks."""
+        block = step.block
+        axes = range(len(block.buffer.shape))
+        lacking = frozenset(axes) if single else step.fixed_axes
+        shape = tuple(int(block.buffer.shape[axis]) for axis in axes if axis not in lacking)
+        return scratch(f"{block.name}_{self.operator.id}", shape or (1,), str(block.buffer.dtype)), lacking
+
+    def _assign(self, step: _Step, values: dict[Any, Any], value: Any) -> Any:
+        buffer, lacking = self._kept[step.block.buffer]
+        return BufferStore(buffer, value, _without(self._places(step, values), lacking))
+
+    def _read(self, buffer: Any, places: list[Any]) -> Any:
+        kept, lacking = self._kept[buffer]
+        return kept[tuple(_without(places, lacking))]
+
+    def _value(self, value: Any, values: dict[Any, Any], load: Load) -> Any:
+        def read(buffer: Any, places: list[Any]) -> Any:
+            places = [simplified(place) for place in places]
+            return self._read(buffer, places) if buffer in self._kept else load(buffer, places)
+
+        return rewritten(value, values, read)
+
+    def _refusal(self, reason: str) -> NotLowered:
+        return NotLowered(self.operator.name, f"{reason} ({self.operator.type})")
+
+
+def _without(places: list[Any], fixed: frozenset[int]) -> list[Any]:
+    return [place for axis, place in enumerate(places) if axis not in fixed] or [index(0)]
+
+
+def _plain(buffer: Any, indices: list[Any]) -> Any:
+    return buffer[tuple(indices)]
+
+
+def _free(loops: Sequence[tuple[Any, int]], values: dict[Any, Any]) -> list[tuple[Any, int]]:
+    return [(var, extent) for var, extent in loops if var not in values]

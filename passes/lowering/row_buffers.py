@@ -1,0 +1,117 @@
+"""RowBuffers: where every tensor of a group lives on chip, and how its elements are addressed there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.line_buffer import LineBufferModel
+from tvm_fusion.graph.operator import Tensor
+from tvm_fusion.passes.lowering.expressions import INDEX, as_int, index, simplified
+from tvm_fusion.passes.lowering.group import Group
+
+# Rows that the cost model holds for nobody: what an operator adds up, and a second operand computed in place.
+ACCUMULATOR_SCOPE = "global.accumulator"
+DEFAULT_SCOPE = "global.sram"
+
+
+@dataclass(frozen=True)
+class RowBuffer:
+    """Rows of one tensor: ``buffer[row % lines, element of the row]``."""
+
+    buffer: Any
+    lines: int
+
+    def at(self, row: Any, element: Any) -> tuple[Any, Any]:
+        """Indices of an element."""
+        place = index(0) if self.lines == 1 else row if as_int(row) == 0 else row % index(self.lines)
+        return simplified(place), element
+
+
+class RowBuffers:
+    """Rings of the lines that the cost model says, by operand; a tensor computed in place lives in its consumer's.
+
+    Of two operands in place in one consumer the second has a row in the accumulator scope until it is merged.
+    """
+
+    def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
+        graph = group.graph
+        model = LineBufferModel(graph, Accelerator(activation_bits=None, weight_bits=None))
+        self.lines = model.lines(group.everything)
+        self.allocated: list[Any] = []
+        self._of: dict[int, RowBuffer] = {}
+        first: dict[int, int] = {}  # of each consumer the operand that is computed in its row
+        in_place = [i for i in sorted(self.lines) if not self.lines[i]]
+        for i in in_place:
+            first.setdefault(graph.consumers[i][0], i)
+        for i in sorted(self.lines, reverse=True):
+            tensor = graph.tensor(i)
+            name = f"input_{-i - 1}" if i < 0 else f"{graph.operators[i].type.replace('.', '_')}_{i}"
+            if self.lines[i]:
+                self._of[i] = self._allocate(f"{name}_rows", tensor, self.lines[i], scope)
+            elif first[consumer := graph.consumers[i][0]] == i:
+                self._of[i] = self._of[consumer]
+            else:
+                self._of[i] = self._allocate(f"{name}_row", tensor, 1, ACCUMULATOR_SCOPE)
+
+    def of(self, operand: int) -> RowBuffer:
+        """Where a tensor's rows are."""
+        return self._of[operand]
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: str) -> Any:
+        """A new buffer in the accumulator scope."""
+        buffer = tirx.decl_buffer([index(size) for size in shape], dtype, name=name, scope=ACCUMULATOR_SCOPE)
+        self.allocated.append(buffer)
+        return buffer
+
+    def on_chip(self, name: str, elements: int, dtype: str, scope: str) -> Any:
+        """A new flat buffer, for a weight."""
+        buffer = tirx.decl_buffer([index(elements)], dtype, name=name, scope=scope)
+        self.allocated.append(buffer)
+        return buffer
+
+    def _allocate(self, name: str, tensor: Tensor, lines: int, scope: str) -> RowBuffer:
+        shape = [index(lines), index(tensor.row_elements)]
+        buffer = tirx.decl_buffer(shape, tensor.dtype, name=name, scope=scope)
+        self.allocated.append(buffer)
+        return RowBuffer(buffer, lines)
+
+
+def element_of(tensor: Tensor, shape: tuple[int, ...], indices: list[Any]) -> tuple[Any, Any]:
+    """(row, element of the row) of ``tensor`` at ``indices`` of one of its views, which has ``shape``.
+
+    A view of another shape is one row. The batch is the first axis where there are several images.
+    """
+    skipped = {0} if tensor.batch > 1 else set()
+    row = index(0)
+    if shape == tensor.shape and tensor.row_axis is not None:
+        skipped.add(tensor.row_axis)
+        row = indices[tensor.row_axis]
+    return row, flat(
+        [size for axis, size in enumerate(shape) if axis not in skipped],
+        [place for axis, place in enumerate(indices) if axis not in skipped],
+    )
+
+
+def flat(shape: list[int], indices: list[Any]) -> Any:
+    """The offset of ``indices`` in a row-major array."""
+    offset = index(0)
+    for axis, place in enumerate(indices):
+        offset = offset + place * index(math.prod(shape[axis + 1 :]))
+    return simplified(offset)
+
+
+def loop_nest(extents: list[tuple[Any, int]], body: Any) -> Any:
+    """``body`` inside serial loops over (variable, extent), the last innermost."""
+    for var, extent in reversed(extents):
+        body = tirx.For(var, index(0), index(extent), tirx.ForKind.SERIAL, body)
+    return body
+
+
+def loop_var(name: str) -> Any:
+    """A variable for a loop."""
+    return tirx.Var(name, INDEX)

@@ -14,6 +14,12 @@ SCHEME = f"{PREFIX}scheme"
 BUFFER_BYTES = f"{PREFIX}buffer_bytes"
 DRAM_BYTES = f"{PREFIX}dram_bytes"
 OPERATORS = f"{PREFIX}operators"
+# Of a lowered group, at the element widths of the IR: what the cost model says, what the TIR holds beside line buffers
+# and weights for sums, and (name, address, bytes) of everything on chip.
+IR_BUFFER_BYTES = f"{PREFIX}ir_buffer_bytes"
+IR_DRAM_BYTES = f"{PREFIX}ir_dram_bytes"
+ACCUMULATOR_BYTES = f"{PREFIX}accumulator_bytes"
+MEMORY_MAP = f"{PREFIX}memory_map"
 BATCH = f"{PREFIX}batch"
 # How a group function reads, for whatever lowers it: of each parameter the operand of the network's graph (WEIGHT for
 # a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.

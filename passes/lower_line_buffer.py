@@ -11,7 +11,7 @@ from tvm import relax
 from tvm.ir import GlobalVar, IRModule
 
 from tvm_fusion.errors import LoweringWarning
-from tvm_fusion.passes.attributes import BINDING_OPERATORS, SCHEME, group_functions
+from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lowering.group import Group, read_group
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
@@ -104,9 +104,10 @@ def _module(mod: IRModule, lowered: dict[str, RowFunction]) -> IRModule:
     # A GlobalVar carries the type of its function: lowered ones get a new one.
     others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
     builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
-    targets = {
-        name: builder.add_func(found.function.with_attrs(attributes[name]), name) for name, found in lowered.items()
-    }
+    targets = {}
+    for name, found in lowered.items():
+        costs = {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
+        targets[name] = builder.add_func(found.function.with_attrs(attributes[name] | costs), name)
     params = [relax.Var(param.name, param.ty) for param in function.params]
     values: dict[Any, Any] = dict(zip(function.params, params, strict=True))
     with builder.function("main", params, attrs=dict(function.attrs or {})):

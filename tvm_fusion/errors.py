@@ -41,6 +41,10 @@ class CompileError(FusionError):
     """A plan that does not match the module that is compiled."""
 
 
+class MemoryMismatchError(FusionError):
+    """Lowered code that holds or moves other bytes than the cost model says."""
+
+
 class NoAnswerError(FusionError):
     """The input was good, but there is no valid answer."""
 

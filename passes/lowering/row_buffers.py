@@ -41,7 +41,8 @@ class RowBuffers:
     def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
         graph = group.graph
         model = LineBufferModel(graph, Accelerator(activation_bits=None, weight_bits=None))
-        self.lines = model.lines(group.everything)
+        self.cost = model.cost(group.everything)
+        self.lines = {buffer.tensor: buffer.lines for buffer in self.cost.buffers}
         self.allocated: list[Any] = []
         self._of: dict[int, RowBuffer] = {}
         first: dict[int, int] = {}  # of each consumer the operand that is computed in its row

@@ -12,6 +12,7 @@ from tvm import tirx
 from tvm.tirx import BufferStore, SeqStmt
 
 from tvm_fusion.cost_models.row_program import row_program
+from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.passes.lowering.blocks import blocks_of
 from tvm_fusion.passes.lowering.expressions import INDEX, index
 from tvm_fusion.passes.lowering.group import Group
@@ -28,11 +29,13 @@ PROGRAM_DTYPE = "int32"
 class RowFunction:
     """``function`` takes the parameters of the group function, then ``program`` (events, 2), then the results.
 
-    An event is (which tensor, which row): outside tensors come first, in the order of the group's graph.
+    An event is (which tensor, which row): outside tensors come first, in the order of the group's graph. ``cost`` is
+    that of the group at the element widths of the IR.
     """
 
     function: Any
     program: Array
+    cost: GroupCost
 
 
 def row_function(
@@ -86,7 +89,7 @@ class _Writer:
         allocated = [tirx.AllocBuffer(buffer) for buffer in self.buffers.allocated]
         params = [*self.parameters, table, *self.results.values()]
         function = tirx.PrimFunc(params, SeqStmt([*allocated, *self.start, body]))
-        return RowFunction(function.with_attr({"tirx.noalias": True}), program)
+        return RowFunction(function.with_attr({"tirx.noalias": True}), program, self.buffers.cost)
 
     @property
     def _image(self) -> Any:

@@ -1,0 +1,205 @@
+"""accesses: what a lowered PrimFunc allocates, reads and writes, found in its TIR alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.ir.expr import TensorLoad, Var
+from tvm.ir.prim import expr as prim
+
+from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.passes.lowering.expressions import as_int, parts
+from tvm_fusion.passes.relax_tools import Array
+
+
+@dataclass(frozen=True)
+class Access:
+    """One load or store of a parameter: its indices, the loops around it (variable, extent), and the events at which
+    it is executed (None: before the first)."""
+
+    parameter: int
+    written: bool
+    indices: tuple[Any, ...]
+    loops: tuple[tuple[Any, int], ...]
+    events: tuple[int, ...] | None
+    row: Any
+
+
+@dataclass
+class Accesses:
+    """``buffers`` are the allocations, ``found`` the accesses of parameters of more than one element."""
+
+    buffers: list[Any] = field(default_factory=list)
+    found: list[Access] = field(default_factory=list)
+
+
+class UnknownAccessError(Exception):
+    """TIR of a form that the analysis does not follow."""
+
+
+def accesses(function: Any, program: Array) -> Accesses:
+    """All allocations and DRAM accesses of ``function``, which executes ``program`` (events, 2: tensor, row).
+
+    Raises UnknownAccessError where it cannot tell what is executed how often.
+    """
+    return _Walk(function, program).result
+
+
+class _Walk:
+    def __init__(self, function: Any, program: Array) -> None:
+        self.program = program
+        self.result = Accesses()
+        sizes = [math.prod(int(size) for size in param.shape) for param in function.params]
+        shapes = [tuple(int(size) for size in param.shape) for param in function.params]
+        self.table = next((p for p, s in zip(function.params, shapes, strict=True) if _is_table(p, s, program)), None)
+        if self.table is None:
+            raise UnknownAccessError("it has no parameter for its row program")
+        # A single number is an immediate operand.
+        self.number = {
+            param: k
+            for k, (param, size) in enumerate(zip(function.params, sizes, strict=True))
+            if size > 1 and not param.same_as(self.table)
+        }
+        self.event: Any = None
+        self.row: Any = None
+        self._stmt(function.body, (), None)
+
+    def _stmt(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
+        if isinstance(stmt, tirx.SeqStmt):
+            for child in stmt.seq:
+                self._stmt(child, loops, events)
+        elif isinstance(stmt, tirx.AllocBuffer):
+            self.result.buffers.append(stmt.buffer)
+        elif isinstance(stmt, tirx.Bind):
+            if self._column(getattr(stmt.value, "value", stmt.value)) == 1:
+                self.row = stmt.var
+            self._expr(stmt.value, loops, events)
+        elif isinstance(stmt, tirx.For):
+            self._loop(stmt, loops, events)
+        elif isinstance(stmt, tirx.IfThenElse):
+            self._branch(stmt, loops, events)
+        elif isinstance(stmt, tirx.BufferStore):
+            for expr in (*stmt.indices, stmt.value):
+                self._expr(expr, loops, events)
+            self._record(stmt.buffer, list(stmt.indices), True, loops, events)
+        else:
+            raise UnknownAccessError(f"it has a statement {type(stmt).__name__}")
+
+    def _loop(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
+        extent, low = as_int(stmt.extent), as_int(stmt.min)
+        if extent is None or low != 0:
+            raise UnknownAccessError(f"loop {stmt.loop_var.name!r} is of unknown length")
+        if self._runs_program(stmt):
+            if extent != len(self.program) or self.event is not None:
+                raise UnknownAccessError("its row program is not executed once from the first event to the last")
+            self.event = stmt.loop_var
+            self._stmt(stmt.body, loops, tuple(range(extent)))
+            return
+        self._stmt(stmt.body, (*loops, (stmt.loop_var, extent)), events)
+
+    def _branch(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
+        condition = stmt.condition
+        bound = as_int(getattr(condition, "b", None))
+        if events is not None and isinstance(condition, prim.LT) and self._column(condition.a) == 0 and bound is not None:
+            below = tuple(event for event in events if self.program[event, 0] < bound)
+            above = tuple(event for event in events if self.program[event, 0] >= bound)
+        elif events is not None and isinstance(condition, prim.EQ) and condition.a.same_as(self.row) and bound is not None:
+            below = tuple(event for event in events if self.program[event, 1] == bound)
+            above = tuple(event for event in events if self.program[event, 1] != bound)
+        else:
+            raise UnknownAccessError(f"it has a condition that is not known before it runs: {condition}")
+        self._stmt(stmt.then_case, loops, below)
+        if stmt.else_case is not None:
+            self._stmt(stmt.else_case, loops, above)
+
+    def _expr(self, expr: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
+        for part in parts(expr):
+            if isinstance(part, TensorLoad):
+                self._record(part.source, list(part.indices), False, loops, events)
+
+    def _record(
+        self,
+        buffer: Any,
+        indices: list[Any],
+        written: bool,
+        loops: tuple[tuple[Any, int], ...],
+        events: tuple[int, ...] | None,
+    ) -> None:
+        if buffer in self.number:
+            access = Access(self.number[buffer], written, tuple(indices), loops, events, self.row)
+            self.result.found.append(access)
+
+    def _column(self, expr: Any) -> int | None:
+        """Which column of the current event ``expr`` is."""
+        if isinstance(expr, TensorLoad) and expr.source.same_as(self.table) and expr.indices[0].same_as(self.event):
+            return as_int(expr.indices[1])
+        return None
+
+    def _runs_program(self, loop: Any) -> bool:
+        """Whether a loop's variable is the number of the event."""
+        return any(
+            isinstance(part, TensorLoad) and part.source.same_as(self.table) and part.indices[0].same_as(loop.loop_var)
+            for expr in _expressions(loop.body)
+            for part in parts(expr)
+        )
+
+
+def _is_table(param: Any, shape: tuple[int, ...], program: Array) -> bool:
+    return shape == program.shape and np.dtype(str(param.dtype)) == program.dtype
+
+
+def _expressions(stmt: Any) -> Iterator[Any]:
+    """Expressions of a statement up to the first inner loop."""
+    for name in ("value", "condition"):
+        if hasattr(stmt, name):
+            yield getattr(stmt, name)
+    for child in [*getattr(stmt, "seq", ()), getattr(stmt, "then_case", None), getattr(stmt, "else_case", None)]:
+        if child is not None and not isinstance(child, tirx.For):
+            yield from _expressions(child)
+
+
+def moved_bytes(access: Access, program: Array, element_bits: int) -> tuple[int, set[tuple[int, ...]]]:
+    """Bytes that an access moves in the whole run, and the boxes (first index and extent by axis) that it touches.
+
+    Raises UnknownAccessError if it touches an element several times.
+    """
+    free: dict[int, int] = {}
+    fixed: dict[int, Any] = {}
+    for axis, place in enumerate(access.indices):
+        loop = next((n for var, n in access.loops if isinstance(place, Var) and place.same_as(var)), None)
+        if loop is not None:
+            free[axis] = loop
+        else:
+            fixed[axis] = place
+    walked = [var for var, _ in access.loops]
+    used = [place for place in access.indices if any(isinstance(place, Var) and place.same_as(var) for var in walked)]
+    if len(used) != len(walked) or any(a.same_as(b) for k, a in enumerate(used) for b in used[:k]):
+        raise UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
+    rows = [None] if access.events is None else [int(program[event, 1]) for event in access.events]
+    boxes: list[tuple[int, ...]] = []
+    for row in rows:
+        box: list[int] = []
+        for axis in range(len(access.indices)):
+            if axis in free:
+                box += [0, free[axis]]
+                continue
+            place = fixed[axis]
+            value = row if place.same_as(access.row) and row is not None else as_int(place)
+            if value is None:
+                raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
+            box += [value, 1]
+        boxes.append(tuple(box))
+    if len(set(boxes)) != len(boxes):
+        raise UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
+    elements = sum(math.prod(box[1::2]) for box in boxes)
+    return -(-elements * element_bits // 8), set(boxes)
+
+
+def buffer_bytes(buffer: Any) -> int:
+    """Bytes of an allocation."""
+    return math.prod(int(size) for size in buffer.shape) * -(-dtype_bits(str(buffer.dtype)) // 8)

@@ -1,0 +1,137 @@
+"""VerifyMemory: whether lowered groups hold on chip and move what the cost model says, read off their TIR."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.ir import GlobalVar, IRModule
+
+from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.errors import MemoryMismatchError
+from tvm_fusion.passes.attributes import (
+    ACCUMULATOR_BYTES,
+    IR_BUFFER_BYTES,
+    IR_DRAM_BYTES,
+    MEMORY_MAP,
+    group_functions,
+)
+from tvm_fusion.passes.lowering.accesses import Accesses, UnknownAccessError, accesses, buffer_bytes, moved_bytes
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE
+from tvm_fusion.passes.relax_tools import Array, bindings, constant_array, is_constant, main_function
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvm_fusion.VerifyMemory")
+class VerifyMemory:
+    """Count the bytes that the TIR of every lowered group allocates in ``scope`` and moves from and to DRAM.
+
+    Raises MemoryMismatchError unless both equal the cost model, at the element widths of the IR, to the byte; results
+    and inputs must cross once and wholly. The functions come back with ``tvm_fusion.memory_map``: [name, address, bytes]
+    of every ring and weight, placed one after another at multiples of ``alignment`` bytes, and
+    ``tvm_fusion.accumulator_bytes``, what is allocated beside them for sums. ``buffer_bytes``, if given, is what the
+    addresses must not exceed.
+    """
+
+    def __init__(self, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None) -> None:
+        if alignment < 1:
+            raise MemoryMismatchError(f"alignment {alignment} is not allowed; it must be a whole number of bytes from 1")
+        self.scope = scope
+        self.alignment = alignment
+        self.buffer_bytes = buffer_bytes
+
+    def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
+        """The module with the memory map of every lowered group."""
+        result = IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
+        programs = _programs(mod)
+        for name, attributes in group_functions(mod).items():
+            if IR_BUFFER_BYTES not in attributes:
+                continue
+            if name not in programs:
+                raise MemoryMismatchError(f"{name}: main does not call it with its row program")
+            found = self._checked(name, mod[name], programs[name], attributes)
+            result[name] = mod[name].with_attrs(found)
+        return result
+
+    def _checked(self, name: str, function: Any, program: Array, attributes: dict[str, Any]) -> dict[str, Any]:
+        try:
+            seen = accesses(function, program)
+            dram_bytes = _dram_bytes(function, seen, program)
+        except UnknownAccessError as error:
+            raise MemoryMismatchError(f"{name}: {error}") from None
+        on_chip = [buffer for buffer in seen.buffers if buffer.scope() == self.scope]
+        _compare(name, "holds on chip", sum(map(buffer_bytes, on_chip)), int(attributes[IR_BUFFER_BYTES]))
+        _compare(name, "moves from and to DRAM", dram_bytes, int(attributes[IR_DRAM_BYTES]))
+        memory_map = _placed(on_chip, self.alignment)
+        end = max((address + size for _, address, size in memory_map), default=0)
+        if self.buffer_bytes is not None and end > self.buffer_bytes:
+            raise MemoryMismatchError(
+                f"{name}: its line buffers and weights end at byte {end} (alignment {self.alignment}); "
+                f"the buffer has {self.buffer_bytes}"
+            )
+        others = [buffer for buffer in seen.buffers if buffer.scope() != self.scope]
+        strange = [buffer.name for buffer in others if buffer.scope() != ACCUMULATOR_SCOPE]
+        if strange:
+            raise MemoryMismatchError(f"{name}: buffer {strange[0]!r} is in neither scope of the lowering")
+        return {
+            MEMORY_MAP: [[str(key), address, size] for key, address, size in memory_map],
+            ACCUMULATOR_BYTES: sum(map(buffer_bytes, others)),
+        }
+
+
+def _programs(mod: IRModule) -> dict[str, Array]:
+    """The row program that main passes to each function: the last argument of its call."""
+    found = {}
+    for binding in bindings(main_function(mod)):
+        value = binding.value
+        if isinstance(value, relax.Call) and value.args and isinstance(value.args[0], GlobalVar):
+            last = list(getattr(value.args[1], "fields", ()))[-1:]
+            if last and is_constant(last[0]):
+                found[str(value.args[0].name_hint)] = constant_array(last[0])
+    return found
+
+
+def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
+    """Bytes that cross; every parameter that is touched must be so once and wholly."""
+    total = 0
+    touched: dict[int, int] = {}
+    boxes: dict[int, set[tuple[int, ...]]] = {}
+    for access in seen.found:
+        param = function.params[access.parameter]
+        shape = tuple(int(size) for size in param.shape)
+        bits = dtype_bits(str(param.dtype))
+        size, places = moved_bytes(access, program, bits)
+        if boxes.get(access.parameter, set()) & places:
+            raise UnknownAccessError(f"parameter {param.name!r} is read or written at one place several times")
+        boxes.setdefault(access.parameter, set()).update(places)
+        touched[access.parameter] = touched.get(access.parameter, 0) + size
+        whole = -(-math.prod(shape) * bits // 8)
+        if touched[access.parameter] > whole:
+            raise UnknownAccessError(f"parameter {param.name!r} crosses more than once")
+        total += size
+    for number, size in touched.items():
+        param = function.params[number]
+        whole = -(-math.prod(int(size) for size in param.shape) * dtype_bits(str(param.dtype)) // 8)
+        if size != whole:
+            raise UnknownAccessError(f"parameter {param.name!r} crosses with {size} of its {whole} bytes")
+    return total
+
+
+def _compare(name: str, what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise MemoryMismatchError(
+            f"{name} {what} {found} bytes by its TIR, {expected} by the cost model: {found - expected:+d}"
+        )
+
+
+def _placed(buffers: list[Any], alignment: int) -> list[tuple[str, int, int]]:
+    """Name, address and size, one after another."""
+    placed = []
+    end = 0
+    for buffer in buffers:
+        address = -(-end // alignment) * alignment
+        size = buffer_bytes(buffer)
+        placed.append((str(buffer.name), address, size))
+        end = address + size
+    return placed

@@ -1,7 +1,7 @@
 """LBDF executed row by row: loads, computes, stores and frees of single rows, counted one after another.
 
 Written apart from :mod:`tvm_fusion.cost_models.line_buffer`, whose figures it checks. It shares with it
-the width of a dtype and the form of the report, nothing else.
+the width of dtypes and weights and the form of the report, nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.scheme import TensorBuffer
-from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
+from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits, weight_bytes
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.graph.graph import OperatorGraph
 
@@ -92,8 +92,7 @@ class _Execution:
         self.outside = network_inputs + sorted(i for i in outside if i >= 0)
         self.weight_bytes = 0
         for i in self.inside:
-            op = graph.operators[i]
-            self.weight_bytes += bytes_of(op.weight_elements, accelerator.weight_bits or dtype_bits(op.weight_dtype))
+            self.weight_bytes += weight_bytes(graph.operators[i], accelerator)
         self.state: dict[int, _Rows] = {}
         for i in (*self.outside, *self.inside):
             tensor = graph.tensor(i)

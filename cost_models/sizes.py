@@ -9,6 +9,7 @@ from operator import or_
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
+from tvm_fusion.graph.operator import Operator
 
 
 def dtype_bits(dtype: str) -> int:
@@ -26,6 +27,13 @@ def bytes_of(elements: int, bits: int) -> int:
     return -(-elements * bits // 8)
 
 
+def weight_bytes(operator: Operator, accelerator: Accelerator) -> int:
+    """Bytes of an operator's weights on an accelerator; where that says no bits, those of the weights' own dtypes."""
+    if accelerator.weight_bits is None and operator.weight_bytes is not None:
+        return operator.weight_bytes
+    return bytes_of(operator.weight_elements, accelerator.weight_bits or dtype_bits(operator.weight_dtype))
+
+
 class Sizes:
     """Byte counts by operand id; ``tensor_bytes`` are for the whole batch, rows for one image."""
 
@@ -40,10 +48,7 @@ class Sizes:
             i: bytes_of(t.elements, accelerator.activation_bits or dtype_bits(t.dtype)) for i, t in tensors.items()
         }
         self.tensor_bytes = {i: t.batch * self.image_bytes[i] for i, t in tensors.items()}
-        self.weight_bytes = [
-            bytes_of(op.weight_elements, accelerator.weight_bits or dtype_bits(op.weight_dtype))
-            for op in graph.operators
-        ]
+        self.weight_bytes = [weight_bytes(op, accelerator) for op in graph.operators]
         # Operators that read inputs of the network, and which.
         self._network_reads = {
             op.id: operands for op in graph.operators if (operands := {i for i in op.inputs if i < 0})

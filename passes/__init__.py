@@ -9,6 +9,7 @@ from __future__ import annotations
 from tvm_fusion.passes.compile_plan import compile_plan
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.ffi_errors import register_errors
+from tvm_fusion.passes.fold_quantization import FoldQuantization, fold_quantization
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
 from tvm_fusion.passes.normalize import Normalize, normalize
@@ -17,6 +18,7 @@ from tvm_fusion.passes.verify_plan import VerifyPlan
 
 __all__ = [
     "Extraction",
+    "FoldQuantization",
     "FuseByPlan",
     "FusionSearch",
     "LowerGroups",
@@ -24,6 +26,7 @@ __all__ = [
     "VerifyPlan",
     "compile_plan",
     "extract",
+    "fold_quantization",
     "normalize",
     "pipeline",
 ]

@@ -9,7 +9,8 @@ import numpy as np
 from tvm import relax
 
 from tvm_fusion.passes.affine import CONVOLUTIONS, TRANSPOSED, channel_affine, channel_axis
-from tvm_fusion.passes.elementwise import KNOWN, evaluate, is_elementwise
+from tvm_fusion.passes.elementwise import KNOWN, QUANTIZING, evaluate, is_elementwise
+from tvm_fusion.passes.quantized_values import NARROW
 from tvm_fusion.passes.relax_tools import (
     constant_array,
     dtype_of,
@@ -20,6 +21,7 @@ from tvm_fusion.passes.relax_tools import (
 )
 
 _LARGEST_ACTIVATION = 16
+PRODUCTS = (*CONVOLUTIONS, *TRANSPOSED, "matmul")
 _SCALING = ("add", "subtract", "multiply", "divide")
 _SCALAR_AFFINE = (*_SCALING, "clip")
 VIEWS = ("reshape", "expand_dims", "squeeze", "flatten", "nn.batch_flatten")
@@ -47,6 +49,8 @@ class Clusters:
         for join in (self._join_reconvergent, self._join_scalars, self._join_scalars, self._join_constants):
             for binding in program:
                 join(binding.var)
+        for binding in reversed(program):
+            self._join_quantized(binding.var)
         for root, members in self.members.items():
             if len(members) > 1 and root not in self.kind and self._is_activation(root):
                 self.kind[root] = self._name(root)
@@ -60,6 +64,8 @@ class Clusters:
         moved = self.members.pop(root)
         self.members[into].extend(moved)
         self.root.update(dict.fromkeys(moved, into))
+        if root in self.kind:
+            self.kind[into] = self.kind.pop(root)
 
     def _is_root(self, var: Any) -> bool:
         return var in self.members
@@ -129,7 +135,7 @@ class Clusters:
         if source not in self.value or not self._only_inside(source, {var}) or not self._is_root(source):
             return
         made = self.value[source]
-        if op_name(made) in (*CONVOLUTIONS, *TRANSPOSED, "matmul"):
+        if op_name(made) in PRODUCTS:
             axis = len(shape_of(source)) - 1 if op_name(made) == "matmul" else channel_axis(made)
             if channel_affine(value, axis) is not None:
                 self._join(source, var)
@@ -141,25 +147,48 @@ class Clusters:
                     self.kind[var] = "batch_norm"
                     return
 
+    def _join_quantized(self, var: Any) -> None:
+        """What is quantised joins its quantize; what was, and int32 sums, the only operator that reads them."""
+        roots = {self.root[reader] for reader in self.readers[var]}
+        if not self._is_root(var) or var in self.leaves or len(roots) != 1 or not isinstance(var.ty, relax.TensorType):
+            return
+        reader, into = self.readers[var][0], roots.pop()
+        made, read, last = (op_name(self.value[v]) for v in (var, reader, into))
+        sums = dtype_of(var) == "int32" and (
+            read in (*PRODUCTS, "dequantize") or (made in PRODUCTS and read == "add" and last in QUANTIZING)
+        )
+        ranged = last == "quantize" and read in ("quantize", "nn.relu", "nn.relu6", "clip")
+        narrow = made == "dequantize" and dtype_of(self.value[var].args[0]) in NARROW
+        called = isinstance(self.value[var], relax.Call) and isinstance(self.value[reader], relax.Call)
+        if called and (sums or narrow or (ranged and made != "quantize")):
+            self._join(var, into)
+
     def _name(self, root: Any) -> str:
-        """The activation that a cluster computes, found by trying it on numbers."""
+        """The activation that a cluster computes, found by trying it on numbers; rounding to 8 bits left out."""
         members = sorted(self.members[root], key=self.position.__getitem__)
         source = next(t for v in members for t in self._tensors(v) if t not in members)
+        working = [op_name(self.value[var]) for var in members if op_name(self.value[var]) not in QUANTIZING]
+        if not working:
+            return "requantize"
+        unknown = working[0].removeprefix("nn.") if len(working) == 1 else "activation"
         samples = np.linspace(-8, 8, 257)
         known: dict[Any, Any] = {source: samples}
         for var in members:
             call = self.value[var]
+            if op_name(call) in QUANTIZING:
+                known[var] = known[call.args[0]]
+                continue
             operands = [
                 constant_array(a).reshape(()) if is_constant(a) else known[a] for a in call.args if _is_tensor(a)
             ]
             result = evaluate(call, operands)
             if result is None or not any(kind in dtype_of(call) for kind in ("float", "bool")):
-                return "activation"
+                return unknown
             known[var] = result
         for name, function in KNOWN.items():
             if np.allclose(known[root], function(samples), rtol=1e-3, atol=1e-4):
                 return name
-        return "activation"
+        return unknown
 
 
 def _is_tensor(arg: Any) -> bool:

@@ -8,12 +8,13 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tvm_fusion.passes.elementwise import evaluate, is_elementwise
+from tvm_fusion.passes.elementwise import QUANTIZING, evaluate, is_elementwise
 from tvm_fusion.passes.relax_tools import Array, constant_array, dtype_of, ints, is_constant, op_name, shape_of
 
 # Uniform tensors whose shape alone is data: kept as a scalar where an elementwise consumer broadcasts it.
 SPLATS = ("full", "full_like", "zeros", "zeros_like", "ones", "ones_like")
-_IMPURE = ("multinomial_from_uniform", "print", "assert_op", "nn.dropout")
+# Impure ones, and quantised constants: fold_quantization reads them.
+_KEPT = ("multinomial_from_uniform", "print", "assert_op", "nn.dropout", *QUANTIZING)
 _LARGEST_FOLDED_BY_TVM = 1 << 26
 
 
@@ -31,7 +32,7 @@ def splat_value(call: Any) -> float | None:
 def fold(call: Any) -> Array | None:
     """The value of ``call`` (its type known) if every tensor argument is constant, else None."""
     name = op_name(call)
-    if not name or name.startswith("call") or name in _IMPURE or isinstance(call.ty, relax.TupleType):
+    if not name or name.startswith("call") or name in _KEPT or isinstance(call.ty, relax.TupleType):
         return None
     splat = splat_value(call)
     if splat is not None:

@@ -106,7 +106,11 @@ BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "log_add_exp": np.logaddexp,
 }
 # Elementwise as well, but with operands or attributes of their own.
-OTHER = ("clip", "where", "astype", "nn.leakyrelu", "nn.prelu", "nn.softplus", "identity", "hint_on_device")
+QUANTIZING = ("quantize", "dequantize")
+OTHER = (
+    *("clip", "where", "astype", "nn.leakyrelu", "nn.prelu", "nn.softplus", "identity", "hint_on_device"),
+    *QUANTIZING,
+)
 
 # Functions of one variable that a cluster of operators may turn out to be, by the field's name.
 KNOWN: dict[str, Callable[[Array], Array]] = {

@@ -14,6 +14,7 @@ from tvm_fusion.graph.demand import ALL, ROW, RowDemand
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.operator import Operator, Tensor
 from tvm_fusion.passes import rows_elementwise, rows_shape, rows_window
+from tvm_fusion.passes.cluster_facts import accumulators, changes_width, cluster_facts, weight_bytes
 from tvm_fusion.passes.clusters import VIEWS, Clusters
 from tvm_fusion.passes.normalize import normalize
 from tvm_fusion.passes.relax_tools import bindings, dtype_of, main_function, op_name, shape_of, variables
@@ -165,6 +166,8 @@ class _Reader:
         self.owner.update(dict.fromkeys(members, number))
         self.operand[root] = number
         demands = self._operands(facts.demands)
+        tensor = Tensor(root.name, shape_of(root), dtype_of(root), facts.row_axis, self.axes.batch)
+        values = self.clusters.value
         if not facts.known:
             self.warnings.append(
                 f"operator {root.name!r} ({facts.type}) has no row rule: it is taken to need all rows of its operands"
@@ -173,22 +176,22 @@ class _Reader:
         self.views.append([])
         self.operators.append(
             Operator(
-                name=root.name,
-                shape=shape_of(root),
-                dtype=dtype_of(root),
-                row_axis=facts.row_axis,
-                batch=self.axes.batch,
+                name=tensor.name,
+                shape=tensor.shape,
+                dtype=tensor.dtype,
+                row_axis=tensor.row_axis,
+                batch=tensor.batch,
                 id=number,
                 type=facts.type,
                 inputs=tuple(demands),
                 demands=tuple(demands.values()),
-                weight_elements=sum(
-                    constant_elements(v) for v in map(self.clusters.value.get, members) if hasattr(v, "args")
-                ),
+                weight_elements=sum(constant_elements(v) for v in map(values.get, members) if hasattr(v, "args")),
                 weight_dtype=dtype_of(root),
+                weight_bytes=weight_bytes(members, values, dtype_of(root)),
                 macs=facts.macs,
                 window=facts.window,
-                pointwise=facts.pointwise,
+                pointwise=facts.pointwise and not changes_width(root, members, values),
+                attributes=accumulators(members, values, tensor.row_elements),
             )
         )
 
@@ -207,11 +210,10 @@ class _Reader:
 
     def _facts(self, root: Any, members: list[Any]) -> RowFacts:
         """Facts of a cluster: those of its first binding with rows, under its own name."""
-        values = [self.clusters.value[var] for var in members]
         kind = self.clusters.kind.get(root)
-        if kind is None:  # one binding, or a convolution or dense with its bias
-            return row_facts(values[0], self.axes)
-        source = next(t for value in values for t in variables(value) if t not in members)
+        if kind is None:  # one binding, or a convolution or dense with its bias, with quantisation around it
+            return cluster_facts(members, self.clusters.value, self.axes)
+        source = next(t for var in members for t in variables(self.clusters.value[var]) if t not in members)
         return RowFacts(kind, self.axes.axis(source), {source: ROW}, pointwise=True)
 
     def _operands(self, demands: dict[Any, RowDemand]) -> dict[int, RowDemand]:

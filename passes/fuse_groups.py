@@ -12,7 +12,6 @@ from tvm.ir import IRModule
 from tvm_fusion.passes.elementwise import is_elementwise
 from tvm_fusion.passes.relax_tools import bindings, is_constant, main_function, variables
 
-
 Describe = Callable[[Sequence[Any], Sequence[str]], dict[str, Any]]
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import tvm
 from tvm import relax
 from tvm.ir import GlobalVar, IRModule
 
-from tvm_fusion.errors import LoweringWarning
 from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lowering.group import Group, read_group
-from tvm_fusion.passes.lowering.not_lowered import NotLowered
+from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.lowering.row_function import RowFunction, row_function
-from tvm_fusion.passes.relax_tools import bindings, constant, main_function, shape_of
+from tvm_fusion.passes.relax_tools import bindings, constant, main_function
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")

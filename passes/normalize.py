@@ -22,6 +22,7 @@ from tvm_fusion.passes.affine import (
 )
 from tvm_fusion.passes.constant_folding import fold, splat_value
 from tvm_fusion.passes.elementwise import is_elementwise
+from tvm_fusion.passes.fold_quantization import fold_quantization, has_quantization
 from tvm_fusion.passes.relax_tools import (
     bindings,
     constant,
@@ -39,8 +40,14 @@ from tvm_fusion.passes.relax_tools import (
 def normalize(mod: IRModule) -> IRModule:
     """``mod`` with a main of one dataflow block, no batch norm after a convolution, no constant work.
 
-    Results are unchanged but for rounding. Raises FrontendError for control flow or dynamic shapes.
+    Quantisation is folded into the operators that it stands around (see :func:`fold_quantization`). Results are
+    unchanged but for rounding. Raises FrontendError for control flow or dynamic shapes.
     """
+    plain = _normalized(mod)
+    return _normalized(fold_quantization(plain)) if has_quantization(plain) else plain
+
+
+def _normalized(mod: IRModule) -> IRModule:
     function = main_function(mod)
     writer = _Writer(function)
     for binding in bindings(function):

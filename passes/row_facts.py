@@ -110,10 +110,10 @@ def table(pairs: list[tuple[int, int]], operand_height: int) -> RowDemand:
 
 def constant_elements(call: Any) -> int:
     """Elements of a call's tensor constants, scalars left out (they are immediates)."""
-    total = 0
-    for arg in call.args:
-        for value in arg.fields if isinstance(arg, relax.Tuple) else [arg]:
-            if is_constant(value):
-                elements = math.prod(shape_of(value))
-                total += elements if elements > 1 else 0
-    return total
+    return sum(math.prod(shape_of(value)) for value in constants_of(call))
+
+
+def constants_of(call: Any) -> list[Any]:
+    """A call's tensor constants of more than one element."""
+    values = [v for arg in call.args for v in (arg.fields if isinstance(arg, relax.Tuple) else [arg])]
+    return [value for value in values if is_constant(value) and math.prod(shape_of(value)) > 1]

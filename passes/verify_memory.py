@@ -28,7 +28,7 @@ class VerifyMemory:
     """Count the bytes that the TIR of every lowered group allocates in ``scope`` and moves from and to DRAM.
 
     Raises MemoryMismatchError unless both equal the cost model, at the element widths of the IR, to the byte; results
-    and inputs must cross once and wholly. The functions come back with ``tvm_fusion.memory_map``: [name, address, bytes]
+    and inputs must cross once and wholly. The functions come back with ``tvm_fusion.memory_map``: [name, address, size]
     of every ring and weight, placed one after another at multiples of ``alignment`` bytes, and
     ``tvm_fusion.accumulator_bytes``, what is allocated beside them for sums. ``buffer_bytes``, if given, is what the
     addresses must not exceed.
@@ -36,7 +36,9 @@ class VerifyMemory:
 
     def __init__(self, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None) -> None:
         if alignment < 1:
-            raise MemoryMismatchError(f"alignment {alignment} is not allowed; it must be a whole number of bytes from 1")
+            raise MemoryMismatchError(
+                f"alignment {alignment} is not allowed; it must be a whole number of bytes from 1"
+            )
         self.scope = scope
         self.alignment = alignment
         self.buffer_bytes = buffer_bytes

@@ -49,7 +49,3 @@ class NoAnswerError(FusionError):
     """The input was good, but there is no valid answer."""
 
     exit_code = 1
-
-
-class LoweringWarning(UserWarning):
-    """A group that no lowering of ours covers; TVM's own takes it."""

@@ -105,10 +105,20 @@ class _Walk:
     def _branch(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
         condition = stmt.condition
         bound = as_int(getattr(condition, "b", None))
-        if events is not None and isinstance(condition, prim.LT) and self._column(condition.a) == 0 and bound is not None:
+        if (
+            events is not None
+            and isinstance(condition, prim.LT)
+            and self._column(condition.a) == 0
+            and bound is not None
+        ):
             below = tuple(event for event in events if self.program[event, 0] < bound)
             above = tuple(event for event in events if self.program[event, 0] >= bound)
-        elif events is not None and isinstance(condition, prim.EQ) and condition.a.same_as(self.row) and bound is not None:
+        elif (
+            events is not None
+            and isinstance(condition, prim.EQ)
+            and condition.a.same_as(self.row)
+            and bound is not None
+        ):
             below = tuple(event for event in events if self.program[event, 1] == bound)
             above = tuple(event for event in events if self.program[event, 1] != bound)
         else:

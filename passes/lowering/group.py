@@ -77,7 +77,7 @@ def read_group(mod: IRModule, name: str, attributes: dict[str, Any], arguments: 
 
 
 def _with_constants(function: Any, inputs: list[Any], arguments: Sequence[Any], weights: list[int]) -> Any:
-    """The function with its weights as constants and ``inputs`` as its parameters; and what stands for its variables."""
+    """The function with weights as constants and ``inputs`` as its parameters; and what stands for its variables."""
     builder = relax.BlockBuilder()
     params = [relax.Var(param.name, param.ty) for param in inputs]
     values: dict[Any, Any] = dict(zip(inputs, params, strict=True))

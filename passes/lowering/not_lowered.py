@@ -10,3 +10,7 @@ class NotLowered(Exception):  # noqa: N818 (it is no fault of the user's)
         super().__init__(f"operator {operator!r}: {reason}" if operator else reason)
         self.operator = operator
         self.reason = reason
+
+
+class LoweringWarning(UserWarning):
+    """A group that no lowering of ours covers; TVM's own takes it."""

@@ -80,9 +80,13 @@ class OperatorRows:
         last = self.blocks[-1]
         operator = self.operator
         axis = operator.row_axis if operator.height > 1 else None
-        steps = {last.buffer: _Step(last, *self._fixed(last, {"row": axis, "image": 0 if operator.batch > 1 else None}))}
+        steps = {
+            last.buffer: _Step(last, *self._fixed(last, {"row": axis, "image": 0 if operator.batch > 1 else None}))
+        }
         for block in reversed(self.blocks[:-1]):
-            readers = [steps[other.buffer] for other in self.blocks if other is not block and loads(other.value, block.buffer)]
+            readers = [
+                steps[other.buffer] for other in self.blocks if other is not block and loads(other.value, block.buffer)
+            ]
             axes = {
                 kind: self._common_axis(block, [(reader.block, getattr(reader, kind)) for reader in readers])
                 for kind in ("row", "image")
@@ -117,7 +121,9 @@ class OperatorRows:
         first = self.steps[0].block
         places = [(block, places) for block in self.blocks for places in loads(block.value, self.accumulated)]
         axis = self.accumulated_axis
-        one_by_one = axis is not None and self.operator.height == 1 and all(block is first for block, _ in places)
+        if axis is None:
+            raise self._refusal("it adds up an operand of one row")
+        one_by_one = self.operator.height == 1 and all(block is first for block, _ in places)
         for var, extent in first.reduce if one_by_one else ():
             if extent == self.accumulated_rows and all(found[axis].same_as(var) for _, found in places):
                 return var

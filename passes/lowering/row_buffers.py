@@ -85,17 +85,25 @@ class RowBuffers:
 def element_of(tensor: Tensor, shape: tuple[int, ...], indices: list[Any]) -> tuple[Any, Any]:
     """(row, element of the row) of ``tensor`` at ``indices`` of one of its views, which has ``shape``.
 
-    A view of another shape is one row. The batch is the first axis where there are several images.
+    A row lies on chip with its channels together: what varies along the row first, then what stands before the rows
+    in the shape. The batch is the first axis where there are several images, and a view of another shape is one row.
     """
-    skipped = {0} if tensor.batch > 1 else set()
-    row = index(0)
-    if shape == tensor.shape and tensor.row_axis is not None:
-        skipped.add(tensor.row_axis)
-        row = indices[tensor.row_axis]
-    return row, flat(
-        [size for axis, size in enumerate(shape) if axis not in skipped],
-        [place for axis, place in enumerate(indices) if axis not in skipped],
-    )
+    if shape != tensor.shape:
+        places = flat(list(shape[tensor.batch > 1 :]), indices[tensor.batch > 1 :])
+        inner = tensor.shape[tensor.batch > 1 :]
+        strides = [math.prod(inner[axis + 1 :]) for axis in range(len(inner))]
+        parts = [places // index(step) % index(size) for step, size in zip(strides, inner, strict=True)]
+        indices = [index(0)] * (tensor.batch > 1) + parts
+    axes = element_axes(tensor)
+    row = index(0) if tensor.row_axis is None or tensor.height == 1 else indices[tensor.row_axis]
+    return row, flat([tensor.shape[axis] for axis in axes], [indices[axis] for axis in axes])
+
+
+def element_axes(tensor: Tensor) -> list[int]:
+    """Axes of a row's elements as they lie on chip, the last one closest together."""
+    rank = len(tensor.shape)
+    axes = [axis for axis in range(rank) if axis != tensor.row_axis and not (axis == 0 and tensor.batch > 1)]
+    return sorted(axes, key=lambda axis: tensor.row_axis is not None and axis < tensor.row_axis)
 
 
 def flat(shape: list[int], indices: list[Any]) -> Any:

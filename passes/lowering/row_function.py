@@ -39,7 +39,10 @@ class RowFunction:
 
 
 def row_function(
-    group: Group, functions: Mapping[int, OperatorFunction], result_shapes: list[tuple[int, ...]], scope: str = DEFAULT_SCOPE
+    group: Group,
+    functions: Mapping[int, OperatorFunction],
+    result_shapes: list[tuple[int, ...]],
+    scope: str = DEFAULT_SCOPE,
 ) -> RowFunction:
     """Lower a group whose operators have these functions. Raises NotLowered if one does not go row by row."""
     return _Writer(group, functions, result_shapes, scope).written()

@@ -24,7 +24,8 @@ def structure_key(graph: OperatorGraph, mask: int) -> str:
         operands = [place[operand] if operand in place else outside[operand] for operand in operator.inputs]
         leaves = bool(graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1)
         facts = (operator.type, operator.weight_elements, operator.weight_dtype, operator.pointwise, operator.demands)
-        rows.append((facts, _shape(operator), operands, leaves))
+        mixed = () if operator.weight_bytes is None else (operator.weight_bytes,)
+        rows.append(((*facts, *mixed), _shape(operator), operands, leaves))
     rows.append([_shape(graph.tensor(operand)) for operand in outside])
     return hashlib.sha256(repr(rows).encode()).hexdigest()[:32]
 

@@ -42,6 +42,8 @@ def _check_operator(operator: Operator) -> None:
     _text(where, "type", operator.type)
     _text(where, "weight_dtype", operator.weight_dtype)
     _whole(where, "weight_elements", operator.weight_elements, 0)
+    if operator.weight_bytes is not None:
+        _whole(where, "weight_bytes", operator.weight_bytes, 0)
     _whole(where, "macs", operator.macs, 0)
     if not isinstance(operator.pointwise, bool):
         raise GraphError(f"{where} has pointwise {operator.pointwise!r}; it must be true or false")

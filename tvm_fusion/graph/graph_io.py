@@ -23,6 +23,7 @@ def tensor_to_json(tensor: Tensor) -> dict[str, Any]:
 
 def operator_to_json(operator: Operator) -> dict[str, Any]:
     """Everything known of an operator."""
+    mixed = {} if operator.weight_bytes is None else {"weight_bytes": operator.weight_bytes}
     return {
         "id": operator.id,
         **tensor_to_json(operator),
@@ -30,6 +31,7 @@ def operator_to_json(operator: Operator) -> dict[str, Any]:
         "inputs": list(operator.inputs),
         "weight_elements": operator.weight_elements,
         "weight_dtype": operator.weight_dtype,
+        **mixed,
         "macs": operator.macs,
         "window": operator.window.to_json() if operator.window else None,
         "pointwise": operator.pointwise,
@@ -90,6 +92,7 @@ def _operator(entry: dict[str, Any]) -> Operator:
         demands=tuple(RowDemand.from_json(demand) for demand in entry["row_demand"]),
         weight_elements=entry["weight_elements"],
         weight_dtype=entry.get("weight_dtype", "float32"),
+        weight_bytes=entry.get("weight_bytes"),
         macs=entry["macs"],
         window=Window(**{key: tuple(value) for key, value in window.items()}) if window else None,
         pointwise=entry.get("pointwise", False),

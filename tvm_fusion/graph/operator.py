@@ -62,7 +62,8 @@ class Operator(Tensor):
     ``inputs`` are operands: an operator's id, or ``-(k+1)`` for the network's k-th input; an operand
     stands once even if the operator reads it twice. ``demands`` has one entry for each of them.
     ``pointwise``: every output element depends on the same element of its operands (or on a
-    broadcast one) and on per-channel constants only. ``macs`` are per image.
+    broadcast one) and on per-channel constants only. ``macs`` are per image. ``weight_bytes`` is there
+    where the weights are not all of ``weight_dtype``: their bytes, each in its own dtype.
     """
 
     id: int = 0
@@ -71,6 +72,7 @@ class Operator(Tensor):
     demands: tuple[RowDemand, ...] = ()
     weight_elements: int = 0
     weight_dtype: str = "float32"
+    weight_bytes: int | None = None
     macs: int = 0
     window: Window | None = None
     pointwise: bool = False

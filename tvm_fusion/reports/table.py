@@ -31,9 +31,11 @@ def _table(title: str, *columns: str, text: Sequence[str] = ()) -> Table:
 def graph_table(graph: OperatorGraph) -> Table:
     """One row an operator; inputs of the network are written ``in0``, ``in1``."""
     columns = ("id", "type", "operands", "shape", "weights", "MACs", "window", "name")
+    sums = max((int(op.attributes.get("accumulator_row_bytes", 0)) for op in graph.operators), default=0)
     table = _table(
         f"{graph.name}: {len(graph)} operators, {sum(op.weight_elements for op in graph.operators):,} weights, "
-        f"{sum(op.macs * op.batch for op in graph.operators):,} MACs",
+        f"{sum(op.macs * op.batch for op in graph.operators):,} MACs"
+        + (f", {sums:,} bytes for the widest row of sums" if sums else ""),
         *columns,
         text=("type", "operands", "shape", "window", "name"),
     )

@@ -62,6 +62,8 @@ class _Writer:
         self.scope = scope
         self.buffers = RowBuffers(group, scope)
         self.batch = self.graph.operators[0].batch
+        if self.batch > 1:  # nothing checks yet that an operator keeps the images of a batch apart
+            raise NotLowered("", f"it has a batch of {self.batch} images; only one at a time is lowered")
         self.image, self.row = loop_var("image"), loop_var("row")
         self.parameters = [_parameter(f"p{k}", shape_of(p), str(p.ty.dtype)) for k, p in enumerate(group.parameters)]
         self.outside = {i: self.parameters[k] for k, i in enumerate(group.operands) if i is not None}

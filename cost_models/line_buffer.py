@@ -17,7 +17,7 @@ from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj
 from tvm_fusion.cost_models.scheme import GroupCost, TensorBuffer
 from tvm_fusion.cost_models.sizes import Sizes
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
 
 class _Edge(NamedTuple):
@@ -105,8 +105,7 @@ class LineBufferModel:
     def _edges_of(self, i: int) -> tuple[_Edge, ...]:
         operator = self.graph.operators[i]
         edges = []
-        # Demand order: network inputs in their order (-1, -2, ..), then operators ascending.
-        for operand in sorted(operator.inputs, key=lambda x: (x >= 0, abs(x))):
+        for operand in sorted(operator.inputs, key=demand_order):
             demand = operator.demands[operator.inputs.index(operand)]
             height = self._height[operand]
             rows = [demand.rows(r, height) for r in range(operator.height)]

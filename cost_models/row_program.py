@@ -5,7 +5,7 @@ It replays the schedule of the method for code generation; the cost models only 
 
 from __future__ import annotations
 
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
 Event = tuple[int, int]
 
@@ -26,13 +26,13 @@ class _Replay:
         self.mask = mask
         operands = {operand for i in self.inside for operand in graph.operators[i].inputs}
         outside = [operand for operand in operands if operand < 0 or not mask >> operand & 1]
-        self.outside = sorted(outside, key=lambda i: (i >= 0, abs(i)))
+        self.outside = sorted(outside, key=demand_order)
         self.made = dict.fromkeys([*self.outside, *self.inside], 0)
         self.height = {i: graph.tensor(i).height for i in self.made}
         self.demands = {
             i: sorted(
                 zip(graph.operators[i].inputs, graph.operators[i].demands, strict=True),
-                key=lambda pair: (pair[0] >= 0, abs(pair[0])),
+                key=lambda pair: demand_order(pair[0]),
             )
             for i in self.inside
         }

@@ -61,7 +61,7 @@ def channel_affine(call: Any, axis: int) -> Affine | None:
         x, other = other, x
     if is_constant(x) or not is_constant(other) or shape_of(x) != shape_of(call):
         return None
-    vector = _channel_vector(constant_array(other), shape_of(x), axis)
+    vector = channel_vector(constant_array(other), shape_of(x), axis)
     if vector is None:
         return None
     vector = vector.astype(np.float64)
@@ -70,7 +70,7 @@ def channel_affine(call: Any, axis: int) -> Affine | None:
     return Affine(x, axis, None, -vector if name == "subtract" else vector)
 
 
-def _channel_vector(value: Array, shape: tuple[int, ...], axis: int) -> Array | None:
+def channel_vector(value: Array, shape: tuple[int, ...], axis: int) -> Array | None:
     """``value`` as one number a channel, if it broadcasts along every other axis."""
     sizes = (1,) * (len(shape) - value.ndim) + value.shape
     if len(sizes) != len(shape) or any(size != 1 for i, size in enumerate(sizes) if i != axis):

@@ -14,20 +14,20 @@ SCHEME = f"{PREFIX}scheme"
 BUFFER_BYTES = f"{PREFIX}buffer_bytes"
 DRAM_BYTES = f"{PREFIX}dram_bytes"
 OPERATORS = f"{PREFIX}operators"
+# How a group function reads, for whatever lowers it: how many images, of each parameter the operand of the network's
+# graph (WEIGHT for a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.
+BATCH = f"{PREFIX}batch"
+OPERANDS = f"{PREFIX}operands"
+ROW_AXES = f"{PREFIX}row_axes"
+BINDING_OPERATORS = f"{PREFIX}binding_operators"
+WEIGHT = -(1 << 31)
+NO_ROWS = -1
 # Of a lowered group, at the element widths of the IR: what the cost model says, what the TIR holds beside line buffers
 # and weights for sums, and (name, address, bytes) of everything on chip.
 IR_BUFFER_BYTES = f"{PREFIX}ir_buffer_bytes"
 IR_DRAM_BYTES = f"{PREFIX}ir_dram_bytes"
 ACCUMULATOR_BYTES = f"{PREFIX}accumulator_bytes"
 MEMORY_MAP = f"{PREFIX}memory_map"
-BATCH = f"{PREFIX}batch"
-# How a group function reads, for whatever lowers it: of each parameter the operand of the network's graph (WEIGHT for
-# a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.
-OPERANDS = f"{PREFIX}operands"
-ROW_AXES = f"{PREFIX}row_axes"
-BINDING_OPERATORS = f"{PREFIX}binding_operators"
-WEIGHT = -(1 << 31)
-NO_ROWS = -1
 
 
 def group_attributes(number: int, cost: GroupCost) -> dict[str, Any]:

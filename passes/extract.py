@@ -11,7 +11,7 @@ from tvm.ir import IRModule
 
 from tvm_fusion.errors import FrontendError
 from tvm_fusion.graph.demand import ALL, ROW, RowDemand
-from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.graph import OperatorGraph, demand_order
 from tvm_fusion.graph.operator import Operator, Tensor
 from tvm_fusion.passes import rows_elementwise, rows_shape, rows_window
 from tvm_fusion.passes.cluster_facts import accumulators, changes_width, cluster_facts, weight_bytes
@@ -222,8 +222,7 @@ class _Reader:
         for var, demand in demands.items():
             operand = self.operand[var]
             found[operand] = demand if found.get(operand, demand) == demand else ALL
-        inputs = sorted((o for o in found if o < 0), reverse=True)
-        return {operand: found[operand] for operand in inputs + sorted(o for o in found if o >= 0)}
+        return {operand: found[operand] for operand in sorted(found, key=demand_order)}
 
 
 def _batch(params: Any) -> int:

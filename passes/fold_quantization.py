@@ -13,6 +13,7 @@ from tvm.ir import IRModule
 
 from tvm_fusion.passes.affine import CONVOLUTIONS, TRANSPOSED
 from tvm_fusion.passes.integer_operators import biased, integer_convolution, integer_matmul
+from tvm_fusion.passes.main_writer import MainWriter
 from tvm_fusion.passes.moved_quantization import MOVING, moved_constant, moved_tensor
 from tvm_fusion.passes.quantized_values import (
     Accumulated,
@@ -81,27 +82,17 @@ def _range(call: Any) -> tuple[float, float]:
     return 0.0, 6.0 if op_name(call) == "nn.relu6" else math.inf
 
 
-class _Folder:
+class _Folder(MainWriter):
     """Re-emits a function's bindings; real numbers that only 8-bit tensors or sums stand for are written when read."""
 
     def __init__(self, function: Any) -> None:
-        self.builder = relax.BlockBuilder()
-        self.params = [relax.Var(param.name, param.ty) for param in function.params]
-        self.values: dict[Any, Any] = dict(zip(function.params, self.params, strict=True))
+        super().__init__(function)
         self.uses = Counter(var for binding in bindings(function) for var in variables(binding.value))
         self.uses.update(variables(function.body.body))
-        self._scope = self.builder.function("main", self.params)
-        self._scope.__enter__()
-        self._flow = self.builder.dataflow()
-        self._flow.__enter__()
 
     def finish(self, body: Any) -> Any:
         """Close the function with the (substituted) value that it returns."""
-        result = self.builder.emit_output(self._real(body, "result", {}))
-        self._flow.__exit__(None, None, None)
-        self.builder.emit_func_output(result)
-        self._scope.__exit__(None, None, None)
-        return self.builder.finalize()["main"]
+        return self.close(self._real(body, "result", {}))
 
     def take(self, binding: Any) -> None:
         """Rewrite one binding and remember what stands for its variable."""

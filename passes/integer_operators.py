@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from tvm_fusion.passes.affine import TRANSPOSED, channel_axis, channel_constant
+from tvm_fusion.passes.affine import TRANSPOSED, channel_axis, channel_constant, channel_vector
 from tvm_fusion.passes.quantized_values import Accumulated, Dequantized, QuantizedConstant
-from tvm_fusion.passes.relax_tools import Array, constant, constant_array, ints, is_constant, op_name, shape_of
+from tvm_fusion.passes.relax_tools import constant, constant_array, ints, is_constant, op_name, shape_of
 
 # Binds an expression to a variable; a second argument tells it from others of the same operator.
 Emit = Callable[..., Any]
@@ -85,7 +85,7 @@ def biased(call: Any, operands: list[Any], emit: Emit) -> Accumulated | None:
     if bounded or (op_name(call) == "subtract" and place) or shape_of(call) != shape_of(sums.var):
         return None
     real = bias.real if isinstance(bias, QuantizedConstant) else constant_array(bias) if is_constant(bias) else None
-    vector = None if real is None else _along(real, shape_of(call), sums.axis)
+    vector = None if real is None else channel_vector(real, shape_of(call), sums.axis)
     if vector is None:
         return None
     whole = np.round(vector.astype(np.float64) / sums.scale.astype(np.float64))
@@ -96,11 +96,3 @@ def biased(call: Any, operands: list[Any], emit: Emit) -> Accumulated | None:
         whole = np.broadcast_to(whole, (shape_of(call)[sums.axis],))
     added = emit(relax.op.add(sums.var, channel_constant(whole, sums.var, sums.axis)), "biased")
     return Accumulated(added, sums.scale, sums.axis)
-
-
-def _along(real: Array, shape: tuple[int, ...], axis: int) -> Array | None:
-    """A constant that broadcasts to ``shape`` as one number for each index along ``axis``, else None."""
-    sizes = (1,) * (len(shape) - real.ndim) + real.shape
-    if len(sizes) != len(shape) or any(size != 1 for place, size in enumerate(sizes) if place != axis):
-        return None
-    return np.broadcast_to(real.reshape(-1), (shape[axis],))

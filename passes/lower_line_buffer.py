@@ -7,7 +7,7 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.ir import GlobalVar, IRModule
+from tvm.ir import IRModule
 
 from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
@@ -16,7 +16,7 @@ from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.lowering.row_function import RowFunction, row_function
-from tvm_fusion.passes.relax_tools import bindings, constant, main_function
+from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_function
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
@@ -34,32 +34,24 @@ class LowerLineBuffer:
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
         """The module with lowered groups; ``mod`` stays as it is."""
-        calls = _calls(mod)
-        lowered = _lowered(mod, calls, self.scope)
-        if not lowered:
-            return mod
-        return _module(mod, {name: found for name, (_, found) in lowered.items()})
+        attributes = group_functions(mod)
+        lowered = _lowered(mod, attributes, self.scope)
+        return _module(mod, attributes, lowered) if lowered else mod
 
 
-def _calls(mod: IRModule) -> dict[str, Any]:
+def _calls(mod: IRModule, attributes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The call of main to each LBDF group that is a Relax function still."""
     groups = {
-        name: attributes
-        for name, attributes in group_functions(mod).items()
-        if str(attributes.get(SCHEME)) == "lbdf"
-        and BINDING_OPERATORS in attributes
-        and isinstance(mod[name], relax.Function)
+        name
+        for name, found in attributes.items()
+        if str(found.get(SCHEME)) == "lbdf" and BINDING_OPERATORS in found and isinstance(mod[name], relax.Function)
     }
-    found = {}
-    for binding in bindings(main_function(mod)):
-        callee = getattr(binding.value, "op", None)
-        if isinstance(callee, GlobalVar) and callee.name_hint in groups:
-            found[str(callee.name_hint)] = binding.value
-    return found
+    named = [(callee_name(binding.value), binding.value) for binding in bindings(main_function(mod))]
+    return {name: call for name, call in named if name in groups}
 
 
-def _lowered(mod: IRModule, calls: dict[str, Any], scope: str) -> dict[str, tuple[Group, RowFunction]]:
-    attributes = group_functions(mod)
+def _lowered(mod: IRModule, attributes: dict[str, dict[str, Any]], scope: str) -> dict[str, RowFunction]:
+    calls = _calls(mod, attributes)
     groups: dict[str, Group] = {}
     for name, call in calls.items():
         try:
@@ -71,7 +63,7 @@ def _lowered(mod: IRModule, calls: dict[str, Any], scope: str) -> dict[str, tupl
     for name, group in groups.items():
         try:
             own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
-            found[name] = (group, row_function(group, own, _result_shapes(calls[name]), scope))
+            found[name] = row_function(group, own, _result_shapes(calls[name]), scope)
         except NotLowered as reason:
             _warn(name, reason)
     return found
@@ -95,10 +87,9 @@ def _result_shapes(call: Any) -> list[tuple[int, ...]]:
     return [tuple(int(size) for size in ty.shape) for ty in _result_types(call)]
 
 
-def _module(mod: IRModule, lowered: dict[str, RowFunction]) -> IRModule:
+def _module(mod: IRModule, attributes: dict[str, dict[str, Any]], lowered: dict[str, RowFunction]) -> IRModule:
     """``mod`` with the lowered functions, which main calls by call_tir."""
     function = main_function(mod)
-    attributes = group_functions(mod)
     # A GlobalVar carries the type of its function: lowered ones get a new one.
     others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
     builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
@@ -112,12 +103,12 @@ def _module(mod: IRModule, lowered: dict[str, RowFunction]) -> IRModule:
         with builder.dataflow():
             for binding in bindings(function):
                 value = substitute(binding.value, values)
-                callee = getattr(value, "op", None)
-                if isinstance(callee, GlobalVar) and callee.name_hint in lowered:
-                    table = constant(lowered[callee.name_hint].program)
+                callee = callee_name(value)
+                if callee in lowered:
+                    table = constant(lowered[callee].program)
                     types = _result_types(binding.value)
                     out = types if len(types) > 1 else types[0]
-                    value = relax.call_tir(targets[callee.name_hint], [*value.args, table], out)
+                    value = relax.call_tir(targets[callee], [*value.args, table], out)
                 values[binding.var] = builder.emit(value, name_hint=binding.var.name)
             output = builder.emit_output(substitute(function.body.body, values))
         builder.emit_func_output(output)

@@ -22,7 +22,8 @@ from tvm_fusion.passes.affine import (
 )
 from tvm_fusion.passes.constant_folding import fold, splat_value
 from tvm_fusion.passes.elementwise import is_elementwise
-from tvm_fusion.passes.fold_quantization import fold_quantization, has_quantization
+from tvm_fusion.passes.fold_quantization import fold_quantization
+from tvm_fusion.passes.main_writer import MainWriter
 from tvm_fusion.passes.relax_tools import (
     bindings,
     constant,
@@ -44,7 +45,8 @@ def normalize(mod: IRModule) -> IRModule:
     unchanged but for rounding. Raises FrontendError for control flow or dynamic shapes.
     """
     plain = _normalized(mod)
-    return _normalized(fold_quantization(plain)) if has_quantization(plain) else plain
+    folded = fold_quantization(plain)
+    return plain if folded is plain else _normalized(folded)
 
 
 def _normalized(mod: IRModule) -> IRModule:
@@ -58,15 +60,13 @@ def _normalized(mod: IRModule) -> IRModule:
     return relax.transform.DeadCodeElimination(["main"])(result)
 
 
-class _Writer:
-    """Re-emits a function's bindings, rewritten, in one dataflow block."""
+class _Writer(MainWriter):
+    """Re-emits a function's bindings, rewritten."""
 
     def __init__(self, function: Any) -> None:
-        self.builder = relax.BlockBuilder()
         for param in function.params:
             shape_of(param)  # refuses a dynamic one
-        self.params = [relax.Var(param.name, param.ty) for param in function.params]
-        self.values: dict[Any, Any] = dict(zip(function.params, self.params, strict=True))
+        super().__init__(function)
         read = [binding.value for binding in bindings(function) if op_name(binding.value) != "shape_of"]
         self.uses = Counter(var for value in read for var in variables(value))
         self.uses.update(variables(function.body.body))
@@ -74,18 +74,10 @@ class _Writer:
         self.used_once: set[Any] = set()
         self.splats: dict[Any, float] = {}
         self._affine_axes: dict[Any, int] = {}
-        self._scope = self.builder.function("main", self.params)
-        self._scope.__enter__()
-        self._flow = self.builder.dataflow()
-        self._flow.__enter__()
 
     def finish(self, body: Any) -> Any:
         """Close the function with the (substituted) value that it returns."""
-        result = self.builder.emit_output(self._substitute(body, binding=False))
-        self._flow.__exit__(None, None, None)
-        self.builder.emit_func_output(result)
-        self._scope.__exit__(None, None, None)
-        return self.builder.finalize()["main"]
+        return self.close(self._substitute(body, binding=False))
 
     def take(self, binding: Any) -> None:
         """Rewrite one binding and remember what stands for its variable."""

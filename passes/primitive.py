@@ -16,13 +16,16 @@ PRIMITIVE = "Primitive"
 
 def mark_primitive(mod: IRModule) -> IRModule:
     """``mod`` with Primitive=1 on every group function that FuseTIR makes one PrimFunc of, tried out on a copy."""
-    legal = relax.transform.LegalizeOps()(mod)
-    candidates = [name for name in group_functions(mod) if only_tir(legal[name])]
-    chosen = candidates if fuses(legal, candidates) else [name for name in candidates if fuses(legal, [name])]
-    return marked(mod, chosen)
+    return marked(mod, fusable(relax.transform.LegalizeOps()(mod), list(group_functions(mod))))
 
 
-def only_tir(function: Any) -> bool:
+def fusable(legal: IRModule, names: Sequence[str]) -> list[str]:
+    """The functions of a legalised module, of ``names``, that FuseTIR makes one PrimFunc of, tried out on a copy."""
+    candidates = [name for name in names if _only_tir(legal[name])]
+    return candidates if _fuses(legal, candidates) else [name for name in candidates if _fuses(legal, [name])]
+
+
+def _only_tir(function: Any) -> bool:
     """Whether every binding is a PrimFunc's call or moves a variable, with no tensor constant left."""
     if not isinstance(function, relax.Function):
         return False
@@ -40,7 +43,7 @@ def only_tir(function: Any) -> bool:
     return calls > 0
 
 
-def fuses(legal: IRModule, names: Sequence[str]) -> bool:
+def _fuses(legal: IRModule, names: Sequence[str]) -> bool:
     try:
         fused = relax.transform.FuseTIR()(relax.transform.AnnotateTIROpPattern()(marked(legal, names)))
     except Exception:  # TVM raises many kinds; a group that it cannot fuse stays a function of several
@@ -50,6 +53,7 @@ def fuses(legal: IRModule, names: Sequence[str]) -> bool:
 
 
 def marked(mod: IRModule, names: Sequence[str]) -> IRModule:
+    """``mod`` with Primitive=1 on these functions."""
     result = IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
     for name in names:
         result[name] = mod[name].with_attr(PRIMITIVE, 1)

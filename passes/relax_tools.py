@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from tvm import relax
-from tvm.ir import IRModule
+from tvm.ir import GlobalVar, IRModule
 from tvm.ir.expr import GenericConst
 
 from tvm_fusion.errors import FrontendError
@@ -56,6 +56,14 @@ def op_name(expr: Any) -> str:
         return ""
     name = str(getattr(expr.op, "name", ""))
     return name.removeprefix("relax.") if hasattr(expr.op, "get_attr") else f"call:{name}"
+
+
+def callee_name(value: Any) -> str | None:
+    """Name of the function of the module that a binding calls, directly or by call_tir."""
+    if not isinstance(value, relax.Call):
+        return None
+    called = [value.op, *value.args[:1]]
+    return next((str(callee.name_hint) for callee in called if isinstance(callee, GlobalVar)), None)
 
 
 def is_constant(expr: Any) -> bool:

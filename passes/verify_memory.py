@@ -6,10 +6,9 @@ import math
 from typing import Any
 
 import tvm
-from tvm import relax
-from tvm.ir import GlobalVar, IRModule
+from tvm.ir import IRModule
 
-from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes.attributes import (
     ACCUMULATOR_BYTES,
@@ -20,7 +19,15 @@ from tvm_fusion.passes.attributes import (
 )
 from tvm_fusion.passes.lowering.accesses import Accesses, UnknownAccessError, accesses, buffer_bytes, moved_bytes
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE
-from tvm_fusion.passes.relax_tools import Array, bindings, constant_array, is_constant, main_function
+from tvm_fusion.passes.relax_tools import (
+    Array,
+    bindings,
+    callee_name,
+    constant_array,
+    is_constant,
+    main_function,
+    op_name,
+)
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.VerifyMemory")
@@ -86,38 +93,31 @@ def _programs(mod: IRModule) -> dict[str, Array]:
     """The row program that main passes to each function: the last argument of its call."""
     found = {}
     for binding in bindings(main_function(mod)):
-        value = binding.value
-        if isinstance(value, relax.Call) and value.args and isinstance(value.args[0], GlobalVar):
-            last = list(getattr(value.args[1], "fields", ()))[-1:]
+        name = callee_name(binding.value)
+        if name is not None and op_name(binding.value) == "call_tir":
+            last = list(getattr(binding.value.args[1], "fields", ()))[-1:]
             if last and is_constant(last[0]):
-                found[str(value.args[0].name_hint)] = constant_array(last[0])
+                found[name] = constant_array(last[0])
     return found
 
 
 def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
     """Bytes that cross; every parameter that is touched must be so once and wholly."""
-    total = 0
     touched: dict[int, int] = {}
     boxes: dict[int, set[tuple[int, ...]]] = {}
     for access in seen.found:
         param = function.params[access.parameter]
-        shape = tuple(int(size) for size in param.shape)
-        bits = dtype_bits(str(param.dtype))
-        size, places = moved_bytes(access, program, bits)
+        size, places = moved_bytes(access, program, dtype_bits(str(param.dtype)))
         if boxes.get(access.parameter, set()) & places:
             raise UnknownAccessError(f"parameter {param.name!r} is read or written at one place several times")
         boxes.setdefault(access.parameter, set()).update(places)
         touched[access.parameter] = touched.get(access.parameter, 0) + size
-        whole = -(-math.prod(shape) * bits // 8)
-        if touched[access.parameter] > whole:
-            raise UnknownAccessError(f"parameter {param.name!r} crosses more than once")
-        total += size
     for number, size in touched.items():
         param = function.params[number]
-        whole = -(-math.prod(int(size) for size in param.shape) * dtype_bits(str(param.dtype)) // 8)
+        whole = bytes_of(math.prod(int(size) for size in param.shape), dtype_bits(str(param.dtype)))
         if size != whole:
             raise UnknownAccessError(f"parameter {param.name!r} crosses with {size} of its {whole} bytes")
-    return total
+    return sum(touched.values())
 
 
 def _compare(name: str, what: str, found: int, expected: int) -> None:

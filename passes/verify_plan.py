@@ -8,18 +8,18 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.ir import GlobalVar, IRModule
+from tvm.ir import IRModule
 
 from tvm_fusion.errors import GraphError, PlanError
 from tvm_fusion.graph.demand import RowDemand
-from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.graph import OperatorGraph, demand_order
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.graph.plan import PartitionPlan, check_plan
 from tvm_fusion.passes.attributes import OPERATORS, group_functions
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.fuse_by_plan import check_network
 from tvm_fusion.passes.fuse_groups import substitute
-from tvm_fusion.passes.relax_tools import bindings, main_function
+from tvm_fusion.passes.relax_tools import bindings, callee_name, main_function
 
 _SEPARATOR = "__in__"
 
@@ -64,18 +64,10 @@ def _claimed(attributes: dict[str, Any]) -> tuple[int, ...]:
 
 def _check_calls(mod: IRModule, groups: dict[str, dict[str, Any]]) -> None:
     """Main calls every group exactly once."""
-    calls = Counter(name for b in bindings(main_function(mod)) if (name := _callee(b.value)) in groups)
+    calls = Counter(name for b in bindings(main_function(mod)) if (name := callee_name(b.value)) in groups)
     for name in groups:
         if calls[name] != 1:
             raise PlanError(f"main calls group function {name!r} {calls[name]} times; it must once")
-
-
-def _callee(value: Any) -> str | None:
-    """Name of the function of the module that a binding calls, directly or by call_tir."""
-    if not isinstance(value, relax.Call):
-        return None
-    called = [value.op, *value.args[:1]]
-    return next((str(callee.name_hint) for callee in called if isinstance(callee, GlobalVar)), None)
 
 
 def _check_operators(mod: IRModule, groups: dict[str, dict[str, Any]], plan: PartitionPlan) -> None:
@@ -121,7 +113,7 @@ def _renumbered(graph: OperatorGraph, numbers: dict[int, int]) -> OperatorGraph:
     operators = []
     for operator in graph.operators:
         operands = [(numbers.get(operand, operand), demand) for operand, demand in _operands(operator)]
-        operands.sort(key=lambda pair: (pair[0] >= 0, abs(pair[0])))
+        operands.sort(key=lambda pair: demand_order(pair[0]))
         inputs, demands = tuple(pair[0] for pair in operands), tuple(pair[1] for pair in operands)
         operators.append(replace(operator, id=numbers[operator.id], inputs=inputs, demands=demands))
     operators.sort(key=lambda operator: operator.id)
@@ -141,7 +133,7 @@ def _inlined(mod: IRModule, groups: dict[str, dict[str, Any]]) -> IRModule:
     with builder.function("main", params):
         with builder.dataflow():
             for binding in bindings(function):
-                name = _callee(binding.value)
+                name = callee_name(binding.value)
                 if name not in groups:
                     values[binding.var] = _bound(builder, substitute(binding.value, values), binding.var.name)
                     continue

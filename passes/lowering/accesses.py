@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.ir.expr import TensorLoad, Var
 from tvm.ir.prim import expr as prim
 
-from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.passes.lowering.expressions import as_int, parts
 from tvm_fusion.passes.relax_tools import Array
 
@@ -207,7 +207,7 @@ def moved_bytes(access: Access, program: Array, element_bits: int) -> tuple[int,
     if len(set(boxes)) != len(boxes):
         raise UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
     elements = sum(math.prod(box[1::2]) for box in boxes)
-    return -(-elements * element_bits // 8), set(boxes)
+    return bytes_of(elements, element_bits), set(boxes)
 
 
 def buffer_bytes(buffer: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from tvm import relax
 from tvm.ir import IRModule
 
-from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.graph import OperatorGraph, demand_order
 from tvm_fusion.passes.attributes import BATCH, BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, WEIGHT
 from tvm_fusion.passes.extract import Reading, leaves, read_operators
 from tvm_fusion.passes.fuse_groups import substitute
@@ -52,7 +52,7 @@ def read_group(mod: IRModule, name: str, attributes: dict[str, Any], arguments: 
     function = mod[name]
     ids = [int(i) for i in attributes[OPERANDS]]
     axes = [int(axis) for axis in attributes[ROW_AXES]]
-    order = sorted((k for k, i in enumerate(ids) if i != WEIGHT), key=lambda k: (ids[k] >= 0, abs(ids[k])))
+    order = sorted((k for k, i in enumerate(ids) if i != WEIGHT), key=lambda k: demand_order(ids[k]))
     if len({ids[k] for k in order}) != len(order):
         raise NotLowered("", "it reads one tensor as two shapes")
     inputs = [function.params[k] for k in order]

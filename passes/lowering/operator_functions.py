@@ -12,7 +12,7 @@ from tvm.ir import IRModule
 from tvm_fusion.passes.fuse_groups import operands_of, substitute
 from tvm_fusion.passes.lowering.group import Bound, Group
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.primitive import fuses, marked, only_tir
+from tvm_fusion.passes.primitive import fusable, marked
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,18 @@ def operator_functions(groups: Sequence[Group]) -> dict[tuple[str, int], Operato
     """A PrimFunc of every operator by group name and operator, or why TVM makes none; all in one run of its passes."""
     builder = relax.BlockBuilder()
     operands: dict[tuple[str, int], tuple[Any, ...]] = {}
-    names = {}
+    names, kinds = {}, {}
     for group in groups:
         for i, bound in enumerate(group.bindings):
             name = f"{group.name}_operator_{i}"
             function, operands[group.name, i] = _function(name, bound)
             names[group.name, i] = builder.add_func(function, name).name_hint
+            kinds[group.name, i] = group.graph.operators[i]
     found = _lowered(_with_main(builder.get()), list(names.values()))
     result: dict[tuple[str, int], OperatorFunction | NotLowered] = {}
     for key, name in names.items():
-        function = found.get(name)
-        operator = next(group for group in groups if group.name == key[0]).graph.operators[key[1]]
-        result[key] = (
-            NotLowered(operator.name, f"TVM makes no single TIR function of {operator.type}")
-            if function is None
-            else OperatorFunction(function, operands[key])
-        )
+        refused = NotLowered(kinds[key].name, f"TVM makes no single TIR function of {kinds[key].type}")
+        result[key] = OperatorFunction(found[name], operands[key]) if name in found else refused
     return result
 
 
@@ -82,7 +78,6 @@ def _with_main(mod: IRModule) -> IRModule:
 
 def _lowered(mod: IRModule, names: list[str]) -> dict[str, Any]:
     legal = relax.transform.LegalizeOps()(mod)
-    candidates = [name for name in names if only_tir(legal[name])]
-    chosen = candidates if fuses(legal, candidates) else [name for name in candidates if fuses(legal, [name])]
+    chosen = fusable(legal, names)
     fused = relax.transform.FuseTIR()(relax.transform.AnnotateTIROpPattern()(marked(legal, chosen)))
     return {name: fused[name] for name in chosen}

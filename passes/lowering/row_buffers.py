@@ -11,7 +11,7 @@ from tvm import tirx
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.operator import Tensor
-from tvm_fusion.passes.lowering.expressions import INDEX, as_int, index, simplified
+from tvm_fusion.passes.lowering.expressions import INDEX, index, simplified
 from tvm_fusion.passes.lowering.group import Group
 
 # Rows that the cost model holds for nobody: what an operator adds up, and a second operand computed in place.
@@ -28,8 +28,7 @@ class RowBuffer:
 
     def at(self, row: Any, element: Any) -> tuple[Any, Any]:
         """Indices of an element."""
-        place = index(0) if self.lines == 1 else row if as_int(row) == 0 else row % index(self.lines)
-        return simplified(place), element
+        return simplified(row % index(self.lines)), element
 
 
 class RowBuffers:

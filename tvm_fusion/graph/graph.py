@@ -164,6 +164,11 @@ def _one_by_one(mask: int) -> Iterator[int]:
         mask ^= low
 
 
+def demand_order(operand: int) -> tuple[bool, int]:
+    """Sort key of operands: the network's inputs (-1, -2, ..) in their order, then operators ascending."""
+    return operand >= 0, abs(operand)
+
+
 def mask_of(operators: Iterable[int]) -> int:
     """Mask of operator ids; negative ones (network inputs) are refused."""
     mask = 0

@@ -72,5 +72,5 @@ class _Replay:
 
     def _needs(self, i: int) -> list[Event]:
         """The last row of each operand that the next row of ``i`` needs."""
-        row = self.made[i]
-        return [(operand, demand.rows(row, self.height[operand])[1]) for operand, demand in self.demands.get(i, ())]
+        needed = [(o, *demand.rows(self.made[i], self.height[o])) for o, demand in self.demands.get(i, ())]
+        return [(operand, last) for operand, first, last in needed if first <= last]

@@ -15,6 +15,8 @@ from tvm_fusion.passes.attributes import (
     IR_BUFFER_BYTES,
     IR_DRAM_BYTES,
     MEMORY_MAP,
+    OPERANDS,
+    WEIGHT,
     group_functions,
 )
 from tvm_fusion.passes.lowering.accesses import Accesses, UnknownAccessError, accesses, buffer_bytes, moved_bytes
@@ -65,7 +67,8 @@ class VerifyMemory:
 
     def _checked(self, name: str, function: Any, program: Array, attributes: dict[str, Any]) -> dict[str, Any]:
         try:
-            seen = accesses(function, program)
+            weights = {k for k, operand in enumerate(attributes[OPERANDS]) if int(operand) == WEIGHT}
+            seen = accesses(function, program, weights)
             dram_bytes = _dram_bytes(function, seen, program)
         except UnknownAccessError as error:
             raise MemoryMismatchError(f"{name}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class Access:
 
 @dataclass
 class Accesses:
-    """``buffers`` are the allocations, ``found`` the accesses of parameters of more than one element."""
+    """``buffers`` are the allocations, ``found`` the accesses of parameters."""
 
     buffers: list[Any] = field(default_factory=list)
     found: list[Access] = field(default_factory=list)
@@ -42,16 +42,18 @@ class UnknownAccessError(Exception):
     """TIR of a form that the analysis does not follow."""
 
 
-def accesses(function: Any, program: Array) -> Accesses:
+def accesses(function: Any, program: Array, weights: Container[int] = ()) -> Accesses:
     """All allocations and DRAM accesses of ``function``, which executes ``program`` (events, 2: tensor, row).
+
+    Of the parameters that are ``weights`` a single number is an immediate operand and left out.
 
     Raises UnknownAccessError where it cannot tell what is executed how often.
     """
-    return _Walk(function, program).result
+    return _Walk(function, program, weights).result
 
 
 class _Walk:
-    def __init__(self, function: Any, program: Array) -> None:
+    def __init__(self, function: Any, program: Array, weights: Container[int]) -> None:
         self.program = program
         self.result = Accesses()
         sizes = [math.prod(int(size) for size in param.shape) for param in function.params]
@@ -59,11 +61,10 @@ class _Walk:
         self.table = next((p for p, s in zip(function.params, shapes, strict=True) if _is_table(p, s, program)), None)
         if self.table is None:
             raise UnknownAccessError("it has no parameter for its row program")
-        # A single number is an immediate operand.
         self.number = {
             param: k
             for k, (param, size) in enumerate(zip(function.params, sizes, strict=True))
-            if size > 1 and not param.same_as(self.table)
+            if not (size == 1 and k in weights) and not param.same_as(self.table)
         }
         self.event: Any = None
         self.row: Any = None

@@ -13,6 +13,7 @@ from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.operator import Tensor
 from tvm_fusion.passes.lowering.expressions import INDEX, index, simplified
 from tvm_fusion.passes.lowering.group import Group
+from tvm_fusion.passes.lowering.not_lowered import NotLowered
 
 # Rows that the cost model holds for nobody: what an operator adds up, and a second operand computed in place.
 ACCUMULATOR_SCOPE = "global.accumulator"
@@ -21,20 +22,28 @@ DEFAULT_SCOPE = "global.sram"
 
 @dataclass(frozen=True)
 class RowBuffer:
-    """Rows of one tensor: ``buffer[row % lines, element of the row]``."""
+    """Rows laid out as those of ``tensor``: ``buffer[row % lines, element of the row]``."""
 
     buffer: Any
     lines: int
+    tensor: Tensor
 
-    def at(self, row: Any, element: Any) -> tuple[Any, Any]:
-        """Indices of an element."""
+    def at(self, shape: tuple[int, ...], indices: list[Any], image: Any) -> tuple[Any, Any]:
+        """Where the element at ``indices`` of the tensor, or of a view that has ``shape``, lies.
+
+        Raises NotLowered if it belongs to another image than ``image``: one image at a time is on chip.
+        """
+        if self.tensor.batch > 1 and (shape[:1] != (self.tensor.batch,) or not indices[0].same_as(image)):
+            raise NotLowered("", f"it mixes the {self.tensor.batch} images of a batch")
+        row, element = element_of(self.tensor, shape, indices)
         return simplified(row % index(self.lines)), element
 
 
 class RowBuffers:
     """Rings of the lines that the cost model says, by operand; a tensor computed in place lives in its consumer's.
 
-    Of two operands in place in one consumer the second has a row in the accumulator scope until it is merged.
+    Of two operands in place in one consumer the second has a row in the accumulator scope until it is merged, and so
+    has one of another dtype than the row that it would take.
     """
 
     def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
@@ -50,10 +59,12 @@ class RowBuffers:
             first.setdefault(graph.consumers[i][0], i)
         for i in sorted(self.lines, reverse=True):
             tensor = graph.tensor(i)
+            if tensor.batch > 1 and tensor.shape[:1] != (tensor.batch,):
+                raise NotLowered(tensor.name, f"its shape {tensor.shape} does not begin with the batch")
             name = f"input_{-i - 1}" if i < 0 else f"{graph.operators[i].type.replace('.', '_')}_{i}"
             if self.lines[i]:
                 self._of[i] = self._allocate(f"{name}_rows", tensor, self.lines[i], scope)
-            elif first[consumer := graph.consumers[i][0]] == i:
+            elif first[consumer := graph.consumers[i][0]] == i and tensor.dtype == self._of[consumer].tensor.dtype:
                 self._of[i] = self._of[consumer]
             else:
                 self._of[i] = self._allocate(f"{name}_row", tensor, 1, ACCUMULATOR_SCOPE)
@@ -78,7 +89,7 @@ class RowBuffers:
         shape = [index(lines), index(tensor.row_elements)]
         buffer = tirx.decl_buffer(shape, tensor.dtype, name=name, scope=scope)
         self.allocated.append(buffer)
-        return RowBuffer(buffer, lines)
+        return RowBuffer(buffer, lines, tensor)
 
 
 def element_of(tensor: Tensor, shape: tuple[int, ...], indices: list[Any]) -> tuple[Any, Any]:

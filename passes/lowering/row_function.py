@@ -13,16 +13,20 @@ from tvm.tirx import BufferStore, SeqStmt
 
 from tvm_fusion.cost_models.row_program import row_program
 from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.passes.fuse_groups import operands_of
 from tvm_fusion.passes.lowering.blocks import blocks_of
 from tvm_fusion.passes.lowering.expressions import INDEX, index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import OperatorRows
-from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE, RowBuffers, element_of, flat, loop_nest, loop_var
+from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE, RowBuffers, flat, loop_nest, loop_var
 from tvm_fusion.passes.relax_tools import Array, shape_of
 
 PROGRAM_DTYPE = "int32"
+# TVM packs the buffers of a scope without gaps, and fails where that leaves wide elements misaligned.
+_WIDEST_BESIDE_OTHERS = 32
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,13 @@ class _Writer:
         self.scope = scope
         self.buffers = RowBuffers(group, scope)
         self.batch = self.graph.operators[0].batch
-        if self.batch > 1:  # nothing checks yet that an operator keeps the images of a batch apart
-            raise NotLowered("", f"it has a batch of {self.batch} images; only one at a time is lowered")
         self.image, self.row = loop_var("image"), loop_var("row")
         self.parameters = [_parameter(f"p{k}", shape_of(p), str(p.ty.dtype)) for k, p in enumerate(group.parameters)]
         self.outside = {i: self.parameters[k] for k, i in enumerate(group.operands) if i is not None}
+        operands = [operand for bound in group.bindings for _, value in bound for operand in operands_of(value)]
+        shared = next((w for w in group.weights if operands.count(w) > 1), None)
+        if shared is not None:  # the cost model counts the weights of every operator, and DRAM holds this one once
+            raise NotLowered("", f"several operands are one weight of shape {shape_of(shared)}")
         if len(set(group.results)) != len(group.results):
             raise NotLowered("", "one tensor is returned twice")
         self.results = {
@@ -91,6 +97,9 @@ class _Writer:
         body = loop_nest([(event, len(events))], body)
         if self.batch > 1:
             body = loop_nest([(self.image, self.batch)], body)
+        bits = {dtype_bits(str(buffer.dtype)) for buffer in self.buffers.allocated}
+        if len(bits) > 1 and max(bits) > _WIDEST_BESIDE_OTHERS:
+            raise NotLowered("", f"it holds {max(bits)}-bit elements beside narrower ones, which TVM does not align")
         allocated = [tirx.AllocBuffer(buffer) for buffer in self.buffers.allocated]
         params = [*self.parameters, table, *self.results.values()]
         function = tirx.PrimFunc(params, SeqStmt([*allocated, *self.start, body]))
@@ -132,8 +141,7 @@ class _Writer:
         buffer = self.buffers.of(i)
 
         def store(indices: list[Any], value: Any) -> Any:
-            row, element = element_of(operator, operator.shape, indices)
-            return BufferStore(buffer.buffer, value, list(buffer.at(row, element)))
+            return BufferStore(buffer.buffer, value, list(buffer.at(operator.shape, indices, self._image)))
 
         return self.rows[i].make(self.row, self._image, self._loader(i), store, self.buffers.scratch)
 
@@ -153,10 +161,8 @@ class _Writer:
                 kept = weights[buffer]
                 return kept[tuple(indices)] if math.prod(shape) == 1 else kept[flat(shape, indices)]
             operand = places[buffer]
-            tensor = self.graph.tensor(self.group.operand_of[operand])
             rows = self.buffers.of(self.group.operand_of[operand])
-            row, element = element_of(tensor, shape_of(operand), indices)
-            return rows.buffer[rows.at(row, element)]
+            return rows.buffer[rows.at(shape_of(operand), indices, self._image)]
 
         return load
 
@@ -188,9 +194,8 @@ class _Writer:
             values[tensor.row_axis] = self.row
         loops = {axis: loop_var(f"i{axis}") for axis in range(len(shape)) if axis not in values}
         places = [values.get(axis, loops.get(axis)) for axis in range(len(shape))]
-        row, element = element_of(tensor, shape, places)
         rows = self.buffers.of(i)
-        at = rows.at(row, element)
+        at = rows.at(shape, places, self._image)
         if into_dram:
             body = BufferStore(dram, rows.buffer[at], places)
         else:

@@ -1,0 +1,175 @@
+"""LowerLineBuffer: any plan of any small network gives torch's results, with the memory of the cost model.
+
+TVM_FUSION_EXAMPLES=5000 python -m pytest tests/passes/test_lower_line_buffer.py -m slow
+runs that many random networks (by default 300), three plans of each; the numbers lowered are printed with -s.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+
+import pytest
+import tvm
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tvm import relax
+
+from tests.golden import lower_line_buffer as golden
+from tests.passes.lowering_cases import BY_HAND
+from tests.passes.modules import copied, private_functions, run, stepwise
+from tests.passes.networks import NETWORKS, named, whole
+from tests.passes.random_modules import Network, networks
+from tests.strategies import partitions
+from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.line_buffer import LineBufferModel
+from tvm_fusion.graph.graph import OperatorGraph, mask_of
+from tvm_fusion.graph.plan import PartitionPlan
+from tvm_fusion.passes import FuseByPlan, LowerGroups, extract
+from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP, OPERATORS, SCHEME, group_functions
+from tvm_fusion.passes.execute import largest_relative_error, random_inputs
+from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
+from tvm_fusion.passes.relax_tools import bindings, constant_array
+from tvm_fusion.passes.verify_memory import VerifyMemory
+
+EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
+PLAIN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+ROOMY = Accelerator(buffer_bytes=10**9)
+SMALL = Accelerator(buffer_bytes=600)
+# Why an operator may stay with TVM: its arithmetic goes over all rows before any is done, or TVM has no loops for it.
+KNOWN_REASONS = (
+    "is no single assignment",
+    "is read in more than one way",
+    "does not make image by image",
+    "is read at other rows than it makes",
+    "it does not add up rows one after another",
+    "one tensor is returned twice",
+    "it reads one tensor as two shapes",
+    "TVM makes no single TIR function",
+    "alone it falls into other operators",
+    "several operands are one weight",
+)
+# Refused on purpose, whatever the operator: such groups say nothing of how many operators go row by row.
+LIMITS = ("images of a batch", "does not begin with the batch", "beside narrower ones")
+
+
+class Lowered:
+    """How many groups of scheme LBDF were lowered, and why the others were not."""
+
+    def __init__(self) -> None:
+        self.groups: Counter[bool] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    @property
+    def share(self) -> float:
+        """Of the groups that no limit of the lowering leaves out beforehand."""
+        limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
+        return self.groups[True] / max(1, self.groups.total() - limited)
+
+    def check(self, network: Network, plan: PartitionPlan, accelerator: Accelerator) -> None:
+        """Lower, verify, compile, run and compare one plan."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LoweringWarning)
+            grouped = FuseByPlan(plan, accelerator)(network.module())
+            lowered = VerifyMemory()(LowerLineBuffer()(grouped))
+        relax.analysis.well_formed(lowered)
+        said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
+        self._check_groups(lowered, extract(network.module()).graph, said)
+        found = run(LowerGroups()(lowered), network.arrays())
+        assert largest_relative_error(found, network.results()) < 1e-4
+
+    def _check_groups(self, lowered: tvm.IRModule, graph: OperatorGraph, said: list[str]) -> None:
+        """Groups of LBDF are PrimFuncs with the costs of the network's graph, or named in a warning."""
+        model = LineBufferModel(graph, Accelerator(activation_bits=None, weight_bits=None))
+        for name, attributes in group_functions(lowered).items():
+            is_lowered = isinstance(lowered[name], tvm.tirx.PrimFunc)
+            reasons = [text for text in said if text.startswith(f"{name} is left to TVM's own lowering: ")]
+            by_rows = str(attributes[SCHEME]) == "lbdf"
+            assert is_lowered == (by_rows and not reasons)
+            assert is_lowered == (IR_BUFFER_BYTES in attributes) == (MEMORY_MAP in attributes)
+            assert len(reasons) <= 1
+            if by_rows:
+                self.groups[is_lowered] += 1
+            for reason in reasons:
+                assert any(known in reason for known in (*KNOWN_REASONS, *LIMITS)), reason
+                self.reasons[reason.split(": ", 1)[1]] += 1
+            if is_lowered:
+                cost = model.cost(mask_of([int(i) for i in attributes[OPERATORS]]))
+                assert int(attributes[IR_BUFFER_BYTES]) == cost.buffer_bytes
+                assert int(attributes[IR_DRAM_BYTES]) == cost.dram_bytes
+
+
+def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
+    """Random networks: one group of all that hangs together, and two random plans each; at times little memory."""
+    counted = Lowered()
+
+    @given(data=st.data(), network=networks(max_steps))
+    @options
+    def check(data: st.DataObject, network: Network) -> None:
+        graph = extract(network.module()).graph
+        counted.check(network, whole(graph), ROOMY)
+        for _ in range(2 if len(graph) > 1 else 0):
+            plan = data.draw(partitions(graph))
+            counted.check(network, plan, data.draw(st.sampled_from((ROOMY, ROOMY, ROOMY, SMALL))))
+
+    check()
+    return counted
+
+
+def test_random_networks() -> None:
+    counted = check_random_networks(settings(max_examples=20, derandomize=True, **PLAIN), max_steps=6)
+    assert counted.share > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
+def test_many_random_networks(part: int) -> None:
+    """In two parts, so that two processes share them."""
+    counted = check_random_networks(settings(max_examples=-(-EXAMPLES // 2), **PLAIN))
+    print(f"lowered {counted.groups[True]} of {counted.groups.total()} groups; not: {counted.reasons.most_common()}")
+    assert counted.share > 0.85
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.filterwarnings("ignore::tvm_fusion.passes.lowering.not_lowered.LoweringWarning")
+def test_known_cases(name: str) -> None:
+    """The results of the network as TVM compiles it; what the lowering does not cover it leaves alone."""
+    build, shapes, dtype = BY_HAND[name]
+    mod = stepwise(build, *shapes, dtype=dtype)
+    lowered = VerifyMemory()(LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), ROOMY)(mod)))
+    inputs = random_inputs(mod)
+    assert largest_relative_error(run(LowerGroups()(lowered), inputs), run(mod, inputs)) < 1e-4
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "tuple of an operator"])
+def test_networks_are_lowered_without_a_warning(name: str) -> None:
+    mod = named(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LoweringWarning)
+        lowered = LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), ROOMY)(mod))
+    assert all(isinstance(lowered[function], tvm.tirx.PrimFunc) for function in private_functions(lowered))
+
+
+def test_warning_names_group_operator_and_reason() -> None:
+    mod = named("tuple of an operator")
+    grouped = FuseByPlan(whole(extract(mod).graph), ROOMY)(mod)
+    with pytest.warns(LoweringWarning, match=r"^fused_group_0 is left .*: operator 'lv': TVM makes no .* topk$"):
+        tvm.ir.assert_structural_equal(LowerLineBuffer()(grouped), grouped)
+
+
+def test_leaves_its_input_as_it_is() -> None:
+    mod = named("branches")
+    grouped = FuseByPlan(whole(extract(mod).graph), ROOMY)(mod)
+    before = copied(grouped)
+    LowerLineBuffer()(grouped)
+    tvm.ir.assert_structural_equal(grouped, before)
+
+
+def test_expected_function() -> None:
+    mod = golden.before()
+    lowered = LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), Accelerator())(mod))
+    tvm.ir.assert_structural_equal(lowered["fused_group_0"], golden.expected)
+    (call,) = (binding.value for binding in bindings(lowered["main"]) if isinstance(binding.value, relax.Call))
+    assert [tuple(event) for event in constant_array(call.args[1].fields[-1]).tolist()] == list(golden.EVENTS)

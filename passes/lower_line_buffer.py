@@ -11,12 +11,20 @@ from tvm.ir import IRModule
 
 from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
+from tvm_fusion.passes.lowering.dram import rows_shape
 from tvm_fusion.passes.lowering.group import Group, read_group
+from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
+from tvm_fusion.passes.lowering.layer_function import LayerFunction
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
-from tvm_fusion.passes.lowering.row_function import RowFunction, row_function
+from tvm_fusion.passes.lowering.row_function import RowFunction
+from tvm_fusion.passes.lowering.row_layouts import row_layouts
+from tvm_fusion.passes.lowering.vectors import PORTABLE_VECTOR_BYTES, Vectors
 from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_function
+
+LBDF = "lbdf"
+_WRITERS = (LBDF, "layer")
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
@@ -29,44 +37,132 @@ class LowerLineBuffer:
     by row stays as it is, with a LoweringWarning that names the operator and the reason.
     """
 
-    def __init__(self, scope: str = DEFAULT_SCOPE) -> None:
+    def __init__(self, scope: str = DEFAULT_SCOPE, vector_bytes: int | None = None) -> None:
         self.scope = scope
+        self.vector_bytes = vector_bytes
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
         """The module with lowered groups; ``mod`` stays as it is."""
-        attributes = group_functions(mod)
-        lowered = _lowered(mod, attributes, self.scope)
-        return _module(mod, attributes, lowered) if lowered else mod
+        lowering = _Lowering(mod, self.scope, Vectors(self.vector_bytes or _vector_bytes()))
+        return lowering.module() if lowering.lowered else mod
 
 
-def _calls(mod: IRModule, attributes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The call of main to each LBDF group that is a Relax function still."""
-    groups = {
-        name
-        for name, found in attributes.items()
-        if str(found.get(SCHEME)) == "lbdf" and BINDING_OPERATORS in found and isinstance(mod[name], relax.Function)
-    }
-    named = [(callee_name(binding.value), binding.value) for binding in bindings(main_function(mod))]
-    return {name: call for name, call in named if name in groups}
+def _vector_bytes() -> int:
+    """Bytes of a vector register of the target in whose scope the pass runs."""
+    target = tvm.target.Target.current(allow_none=True)
+    if target is None or target.kind.name != "llvm":
+        return PORTABLE_VECTOR_BYTES
+    return max(PORTABLE_VECTOR_BYTES, int(tvm.target.codegen.llvm_get_vector_width(target)) // 8)
 
 
-def _lowered(mod: IRModule, attributes: dict[str, dict[str, Any]], scope: str) -> dict[str, RowFunction]:
-    calls = _calls(mod, attributes)
-    groups: dict[str, Group] = {}
-    for name, call in calls.items():
-        try:
-            groups[name] = read_group(mod, name, attributes[name], list(call.args))
-        except NotLowered as reason:
-            _warn(name, reason)
-    functions = operator_functions(list(groups.values()))
-    found = {}
-    for name, group in groups.items():
-        try:
-            own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
-            found[name] = row_function(group, own, _result_shapes(calls[name]), scope)
-        except NotLowered as reason:
-            _warn(name, reason)
-    return found
+class _Lowering:
+    """Group functions of a module that go row by row, each lowered."""
+
+    def __init__(self, mod: IRModule, scope: str, vectors: Vectors) -> None:
+        self.mod = mod
+        self.attributes = group_functions(mod)
+        self.main = main_function(mod)
+        self.calls = self._calls()
+        self.groups = self._groups()
+        self.writers = self._writers(scope, vectors)
+        self.by_rows: dict[str, set[int]] = {}
+        self.lowered = self._written()
+
+    def _scheme(self, name: str) -> str:
+        return str(self.attributes[name].get(SCHEME))
+
+    def _calls(self) -> dict[str, Any]:
+        """The call of main to each group that is a Relax function still."""
+        found = {}
+        for binding in bindings(self.main):
+            name = callee_name(binding.value)
+            if name is None or BINDING_OPERATORS not in self.attributes.get(name, {}):
+                continue
+            if self._scheme(name) in _WRITERS and isinstance(self.mod[name], relax.Function):
+                found[name] = binding.value
+        return found
+
+    def _groups(self) -> dict[str, Group]:
+        found = {}
+        for name, call in self.calls.items():
+            try:
+                found[name] = read_group(self.mod, name, self.attributes[name], list(call.args))
+            except NotLowered as reason:
+                self._refuse(name, reason)
+        return found
+
+    def _writers(self, scope: str, vectors: Vectors) -> dict[str, GroupWriter]:
+        functions = operator_functions(list(self.groups.values()))
+        found: dict[str, GroupWriter] = {}
+        for name, group in self.groups.items():
+            shapes = [_shape(ty) for ty in _result_types(self.calls[name])]
+            try:
+                own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
+                if self._scheme(name) == LBDF:
+                    found[name] = RowFunction(group, own, shapes, vectors, scope)
+                else:
+                    found[name] = LayerFunction(group, own, shapes, vectors)
+            except NotLowered as reason:
+                self._refuse(name, reason)
+        return found
+
+    def _written(self) -> dict[str, LoweredGroup]:
+        """Again from the start when a group is refused, as its neighbours must not leave it tensors by rows."""
+        while True:
+            self.by_rows = row_layouts(self.main, {name: self.groups[name] for name in self.writers})
+            found, refused = {}, []
+            for name, writer in self.writers.items():
+                try:
+                    found[name] = writer.written(self.by_rows[name])
+                except NotLowered as reason:
+                    self._refuse(name, reason)
+                    refused.append(name)
+            if not refused:
+                return found
+            for name in refused:
+                del self.writers[name]
+
+    def _refuse(self, name: str, reason: NotLowered) -> None:
+        if self._scheme(name) == LBDF:  # a layer alone keeps no rows either way
+            warnings.warn(f"{name} is left to TVM's own lowering: {reason}", LoweringWarning, stacklevel=5)
+
+    def module(self) -> IRModule:
+        """The module with the lowered functions, which main calls by call_tir."""
+        mod, lowered = self.mod, self.lowered
+        # A GlobalVar carries the type of its function: lowered ones get a new one.
+        others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
+        builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
+        targets = {}
+        for name, found in lowered.items():
+            attributes = dict(self.attributes[name])
+            if found.cost is not None:
+                attributes |= {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
+            targets[name] = builder.add_func(found.function.with_attrs(attributes), name)
+        params = [relax.Var(param.name, param.ty) for param in self.main.params]
+        values: dict[Any, Any] = dict(zip(self.main.params, params, strict=True))
+        with builder.function("main", params, attrs=dict(self.main.attrs or {})):
+            with builder.dataflow():
+                for binding in bindings(self.main):
+                    value = substitute(binding.value, values)
+                    callee = callee_name(value)
+                    if callee in lowered:
+                        value = self._call(callee, targets[callee], value)
+                    values[binding.var] = builder.emit(value, name_hint=binding.var.name)
+                output = builder.emit_output(substitute(self.main.body.body, values))
+            builder.emit_func_output(output)
+        return builder.get()
+
+    def _call(self, name: str, target: Any, call: Any) -> Any:
+        found, group = self.lowered[name], self.groups[name]
+        packed = {k: constant(array) for k, array in found.packed.items()}
+        arguments = [packed.get(k, argument) for k, argument in enumerate(call.args)]
+        if found.program is not None:
+            arguments.append(constant(found.program))
+        types = [
+            relax.TensorType(rows_shape(group.graph.tensor(i)), str(ty.dtype)) if i in self.by_rows[name] else ty
+            for i, ty in zip(group.results, _result_types(self.calls[name]), strict=True)
+        ]
+        return relax.call_tir(target, arguments, types if len(types) > 1 else types[0])
 
 
 def _found(function: OperatorFunction | NotLowered) -> OperatorFunction:
@@ -75,41 +171,9 @@ def _found(function: OperatorFunction | NotLowered) -> OperatorFunction:
     return function
 
 
-def _warn(name: str, reason: NotLowered) -> None:
-    warnings.warn(f"{name} is left to TVM's own lowering: {reason}", LoweringWarning, stacklevel=3)
-
-
 def _result_types(call: Any) -> list[Any]:
     return list(call.ty.fields) if isinstance(call.ty, relax.TupleType) else [call.ty]
 
 
-def _result_shapes(call: Any) -> list[tuple[int, ...]]:
-    return [tuple(int(size) for size in ty.shape) for ty in _result_types(call)]
-
-
-def _module(mod: IRModule, attributes: dict[str, dict[str, Any]], lowered: dict[str, RowFunction]) -> IRModule:
-    """``mod`` with the lowered functions, which main calls by call_tir."""
-    function = main_function(mod)
-    # A GlobalVar carries the type of its function: lowered ones get a new one.
-    others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
-    builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
-    targets = {}
-    for name, found in lowered.items():
-        costs = {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
-        targets[name] = builder.add_func(found.function.with_attrs(attributes[name] | costs), name)
-    params = [relax.Var(param.name, param.ty) for param in function.params]
-    values: dict[Any, Any] = dict(zip(function.params, params, strict=True))
-    with builder.function("main", params, attrs=dict(function.attrs or {})):
-        with builder.dataflow():
-            for binding in bindings(function):
-                value = substitute(binding.value, values)
-                callee = callee_name(value)
-                if callee in lowered:
-                    table = constant(lowered[callee].program)
-                    types = _result_types(binding.value)
-                    out = types if len(types) > 1 else types[0]
-                    value = relax.call_tir(targets[callee], [*value.args, table], out)
-                values[binding.var] = builder.emit(value, name_hint=binding.var.name)
-            output = builder.emit_output(substitute(function.body.body, values))
-        builder.emit_func_output(output)
-    return builder.get()
+def _shape(ty: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in ty.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm.ir import IRModule
 
@@ -19,8 +20,8 @@ from tvm_fusion.passes.attributes import (
     WEIGHT,
     group_functions,
 )
-from tvm_fusion.passes.lowering.accesses import Accesses, UnknownAccessError, accesses, buffer_bytes, moved_bytes
-from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE
+from tvm_fusion.passes.lowering.accesses import Accesses, Box, UnknownAccessError, accesses, buffer_bytes, moved_bytes
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
 from tvm_fusion.passes.relax_tools import (
     Array,
     bindings,
@@ -82,7 +83,7 @@ class VerifyMemory:
                 f"{name}: its line buffers and weights end at byte {end} (alignment {self.alignment}); "
                 f"the buffer has {self.buffer_bytes}"
             )
-        others = [buffer for buffer in seen.buffers if buffer.scope() != self.scope]
+        others = [buffer for buffer in seen.buffers if buffer.scope() not in (self.scope, REGISTER_SCOPE)]
         strange = [buffer.name for buffer in others if buffer.scope() != ACCUMULATOR_SCOPE]
         if strange:
             raise MemoryMismatchError(f"{name}: buffer {strange[0]!r} is in neither scope of the lowering")
@@ -107,13 +108,12 @@ def _programs(mod: IRModule) -> dict[str, Array]:
 def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
     """Bytes that cross; every parameter that is touched must be so once and wholly."""
     touched: dict[int, int] = {}
-    boxes: dict[int, set[tuple[int, ...]]] = {}
+    seen_at: dict[int, Array] = {}
     for access in seen.found:
         param = function.params[access.parameter]
-        size, places = moved_bytes(access, program, dtype_bits(str(param.dtype)))
-        if boxes.get(access.parameter, set()) & places:
-            raise UnknownAccessError(f"parameter {param.name!r} is read or written at one place several times")
-        boxes.setdefault(access.parameter, set()).update(places)
+        size, boxes = moved_bytes(access, program, dtype_bits(str(param.dtype)))
+        shape = tuple(int(size) for size in param.shape)
+        _mark(param.name, seen_at.setdefault(access.parameter, np.zeros(shape, bool)), boxes)
         touched[access.parameter] = touched.get(access.parameter, 0) + size
     for number, size in touched.items():
         param = function.params[number]
@@ -121,6 +121,18 @@ def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
         if size != whole:
             raise UnknownAccessError(f"parameter {param.name!r} crosses with {size} of its {whole} bytes")
     return sum(touched.values())
+
+
+def _mark(name: str, touched: Array, boxes: list[Box]) -> None:
+    """Mark the elements of boxes, of which none may be marked already."""
+    for box in boxes:
+        places: list[Any] = [slice(first, first + extent) for first, extent in zip(box[::2], box[1::2], strict=True)]
+        part = touched[(*places, ...)]  # of a tensor without axes a view as well
+        if part.size != math.prod(box[1::2]):
+            raise UnknownAccessError(f"parameter {name!r} is read or written outside of its shape")
+        if part.any():
+            raise UnknownAccessError(f"parameter {name!r} is read or written at one place several times")
+        part[...] = True
 
 
 def _compare(name: str, what: str, found: int, expected: int) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.ir.expr import TensorLoad, Var
+from tvm.ir.expr import TensorLoad
 from tvm.ir.prim import expr as prim
 
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
-from tvm_fusion.passes.lowering.expressions import as_int, parts
+from tvm_fusion.passes.lowering.expressions import as_int, index, parts, rewritten, simplified, uses
+from tvm_fusion.passes.lowering.statements import children, expressions, statements
 from tvm_fusion.passes.relax_tools import Array
+
+Box = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,21 @@ class _Walk:
         ):
             below = tuple(event for event in events if self.program[event, 1] == bound)
             above = tuple(event for event in events if self.program[event, 1] != bound)
+        elif self._on_chip(stmt):
+            below = above = events or ()
         else:
             raise UnknownAccessError(f"it has a condition that is not known before it runs: {condition}")
         self._stmt(stmt.then_case, loops, below)
         if stmt.else_case is not None:
             self._stmt(stmt.else_case, loops, above)
+
+    def _on_chip(self, stmt: Any) -> bool:
+        """Whether a statement touches no parameter, so that it does not matter how often it is executed."""
+        return not any(
+            (isinstance(inner, tirx.BufferStore) and inner.buffer in self.number)
+            or any(isinstance(part, TensorLoad) and part.source in self.number for part in _parts(inner))
+            for inner in statements(stmt)
+        )
 
     def _expr(self, expr: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
         for part in parts(expr):
@@ -155,8 +168,8 @@ class _Walk:
         """Whether a loop's variable is the number of the event."""
         return any(
             isinstance(part, TensorLoad) and part.source.same_as(self.table) and part.indices[0].same_as(loop.loop_var)
-            for expr in _expressions(loop.body)
-            for part in parts(expr)
+            for stmt in _before_loops(loop.body)
+            for part in _parts(stmt)
         )
 
 
@@ -164,51 +177,86 @@ def _is_table(param: Any, shape: tuple[int, ...], program: Array) -> bool:
     return shape == program.shape and np.dtype(str(param.dtype)) == program.dtype
 
 
-def _expressions(stmt: Any) -> Iterator[Any]:
-    """Expressions of a statement up to the first inner loop."""
-    for name in ("value", "condition"):
-        if hasattr(stmt, name):
-            yield getattr(stmt, name)
-    for child in [*getattr(stmt, "seq", ()), getattr(stmt, "then_case", None), getattr(stmt, "else_case", None)]:
-        if child is not None and not isinstance(child, tirx.For):
-            yield from _expressions(child)
+def _before_loops(stmt: Any) -> Iterator[Any]:
+    """A statement and those inside it up to the first inner loop."""
+    yield stmt
+    for child in children(stmt):
+        if not isinstance(child, tirx.For):
+            yield from _before_loops(child)
 
 
-def moved_bytes(access: Access, program: Array, element_bits: int) -> tuple[int, set[tuple[int, ...]]]:
+def _parts(stmt: Any) -> Iterator[Any]:
+    """Everything inside the expressions of a statement itself."""
+    for expr in expressions(stmt):
+        yield from parts(expr)
+
+
+def moved_bytes(access: Access, program: Array, element_bits: int) -> tuple[int, list[Box]]:
     """Bytes that an access moves in the whole run, and the boxes (first index and extent by axis) that it touches.
 
-    Raises UnknownAccessError if it touches an element several times.
+    Raises UnknownAccessError if it touches an element several times, or places that are not known.
     """
-    free: dict[int, int] = {}
-    fixed: dict[int, Any] = {}
-    for axis, place in enumerate(access.indices):
-        loop = next((n for var, n in access.loops if isinstance(place, Var) and place.same_as(var)), None)
-        if loop is not None:
-            free[axis] = loop
-        else:
-            fixed[axis] = place
-    walked = [var for var, _ in access.loops]
-    used = [place for place in access.indices if any(isinstance(place, Var) and place.same_as(var) for var in walked)]
-    if len(used) != len(walked) or any(a.same_as(b) for k, a in enumerate(used) for b in used[:k]):
-        raise UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
+    spans = _spans(access)
     rows = [None] if access.events is None else [int(program[event, 1]) for event in access.events]
-    boxes: list[tuple[int, ...]] = []
+    boxes: list[Box] = []
     for row in rows:
         box: list[int] = []
-        for axis in range(len(access.indices)):
-            if axis in free:
-                box += [0, free[axis]]
-                continue
-            place = fixed[axis]
-            value = row if place.same_as(access.row) and row is not None else as_int(place)
-            if value is None:
-                raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
-            box += [value, 1]
+        for fixed, extent in spans:
+            first = row if fixed.same_as(access.row) and row is not None else as_int(fixed)
+            if first is None:
+                raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {fixed}")
+            box += [first, extent]
         boxes.append(tuple(box))
     if len(set(boxes)) != len(boxes):
-        raise UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
+        raise _several_times(access)
     elements = sum(math.prod(box[1::2]) for box in boxes)
-    return bytes_of(elements, element_bits), set(boxes)
+    return bytes_of(elements, element_bits), boxes
+
+
+def _spans(access: Access) -> list[tuple[Any, int]]:
+    """By axis where an access begins, apart from its loops, and how many elements next to one another these cover."""
+    unused = [var for var, _ in access.loops]
+    spans = []
+    for place in access.indices:
+        walked = [(var, extent) for var, extent in access.loops if uses(place, var)]
+        if not all(any(var.same_as(other) for other in unused) for var, _ in walked):
+            raise _several_times(access)
+        unused = [other for other in unused if not any(other.same_as(var) for var, _ in walked)]
+        start = simplified(rewritten(place, {var: index(0) for var, _ in walked}, _plain))
+        spans.append((start, _covered(access, place, walked)))
+    if unused:
+        raise _several_times(access)
+    return spans
+
+
+def _covered(access: Access, place: Any, walked: list[tuple[Any, int]]) -> int:
+    """The elements that loops cover without a gap and each once: every loop takes steps of the size of those inside."""
+    none = {var: index(0) for var, _ in walked}
+    found = []
+    for var, extent in walked:
+        at = [simplified(rewritten(place, {**none, var: index(k)}, _plain)) for k in (0, 1, extent - 1)]
+        step, whole = (as_int(simplified(other - at[0])) for other in at[1:])
+        if step is None or whole != step * (extent - 1):
+            raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
+        found.append((step, extent))
+    corner = simplified(rewritten(place, {var: index(extent - 1) for var, extent in walked}, _plain))
+    start = simplified(rewritten(place, none, _plain))
+    covered = 1
+    for step, extent in sorted(found):
+        if step != covered:
+            raise _several_times(access)
+        covered *= extent
+    if as_int(simplified(corner - start)) != covered - 1:
+        raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
+    return covered
+
+
+def _several_times(access: Access) -> UnknownAccessError:
+    return UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
+
+
+def _plain(buffer: Any, indices: list[Any]) -> Any:
+    return buffer[tuple(indices)]
 
 
 def buffer_bytes(buffer: Any) -> int:

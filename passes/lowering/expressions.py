@@ -34,21 +34,33 @@ def rewritten(expr: Any, values: Mapping[Any, Any], load: Load) -> Any:
         return values.get(expr, expr)
     if isinstance(expr, TensorLoad):
         return load(expr.source, [rewritten(i, values, load) for i in expr.indices])
-    if isinstance(expr, prim.Cast):
-        return prim.Cast(expr.ty, rewritten(expr.value, values, load))
-    if isinstance(expr, prim.Select):
-        parts = (expr.condition, expr.true_value, expr.false_value)
-        return prim.Select(*(rewritten(part, values, load) for part in parts))
-    if isinstance(expr, prim.Not):
-        return prim.Not(rewritten(expr.a, values, load))
-    if isinstance(expr, Call):
-        args = [rewritten(arg, values, load) for arg in expr.args]
-        return Call(expr.op, args, expr.attrs, expr.ty_args, ret_ty=expr.ty)
+    if isinstance(expr, prim.Let):  # one variable is bound in one place only
+        var = Var(expr.var.name, expr.var.ty)
+        return prim.Let(var, rewritten(expr.value, values, load), rewritten(expr.body, {**values, expr.var: var}, load))
+    return _rebuilt(expr, lambda part: rewritten(part, values, load))
+
+
+def mapped(expr: Any, change: Callable[[Any], Any]) -> Any:
+    """``expr`` with ``change`` applied to everything inside it, from the leaves up."""
+    return change(_rebuilt(expr, lambda part: mapped(part, change)))
+
+
+def _rebuilt(expr: Any, change: Callable[[Any], Any]) -> Any:
+    """``expr`` with its direct operands changed."""
+    if isinstance(expr, TensorLoad):
+        return expr.source[tuple(change(i) for i in expr.indices)]
     if isinstance(expr, prim.Let):
-        bound = rewritten(expr.value, values, load)
-        return rewritten(expr.body, {**values, expr.var: bound}, load)
+        return prim.Let(expr.var, change(expr.value), change(expr.body))
+    if isinstance(expr, prim.Cast):
+        return prim.Cast(expr.ty, change(expr.value))
+    if isinstance(expr, prim.Select):
+        return prim.Select(*(change(part) for part in (expr.condition, expr.true_value, expr.false_value)))
+    if isinstance(expr, prim.Not):
+        return prim.Not(change(expr.a))
+    if isinstance(expr, Call):
+        return Call(expr.op, [change(arg) for arg in expr.args], expr.attrs, expr.ty_args, ret_ty=expr.ty)
     if hasattr(expr, "a") and hasattr(expr, "b"):
-        return type(expr)(rewritten(expr.a, values, load), rewritten(expr.b, values, load))
+        return type(expr)(change(expr.a), change(expr.b))
     return expr
 
 

@@ -6,19 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tvm import tirx
 from tvm.ir.expr import Var
 from tvm.tirx import BufferStore, SeqStmt
 
+from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, uses
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.lowering.row_buffers import loop_nest
+from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest
+from tvm_fusion.passes.lowering.vector_nest import Loops, vector_nest, vectorized
+from tvm_fusion.passes.lowering.vectors import Vectors
 
 # From a buffer of the operator's function and indices to the value or the place on chip.
 Load = Callable[[Any, list[Any]], Any]
 Store = Callable[[list[Any], Any], Any]
 Scratch = Callable[[str, tuple[int, ...], str], Any]
+# Of narrower elements as many go at a time as of these, in which most of them are computed.
+_LEAST_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class OperatorRows:
 
     operator: Operator
     blocks: list[Block]
+    vectors: Vectors
     accumulated: Any = None
     accumulated_axis: int | None = None
     accumulated_rows: int = 1
@@ -70,10 +77,14 @@ class OperatorRows:
         assert step is not None, "an operator that accumulates nothing"
         self._kept[step.block.buffer] = self._scratch(step, scratch)
         values = self._values(step, index(0), image) | {self._adding: row}
-        free = _free(step.block.spatial, values)
-        start = loop_nest(free, self._assign(step, values, self._value(step.block.init, values, load)))
-        added = self._assign(step, values, self._value(step.block.value, values, load))
-        return start, loop_nest([*free, *_free(step.block.reduce, values)], added)
+        free, inner = _free(step.block.spatial, values), _free(step.block.reduce, values)
+
+        def assigned(value: Any, inside: dict[Any, Any]) -> Any:
+            return self._assign(step, inside, self._value(value, inside, load))
+
+        start = self._spread(free, values, lambda inside: assigned(step.block.init, inside))
+        # The sums side by side: their order does not change, as each gets its addends one after another.
+        return start, loop_nest(inner, self._spread(free, values, lambda inside: assigned(step.block.value, inside)))
 
     def _steps(self) -> list[_Step]:
         """From the last block to the first: what fixes a row of the result fixes rows of what it reads."""
@@ -133,38 +144,77 @@ class OperatorRows:
         block = step.block
         free = _free(block.spatial, values)
         last = step is self.steps[-1]
-        if block.init is None and last:
-            return loop_nest(free, store(self._places(step, values), self._value(block.value, values, load)))
-        # The result of a reduction is stored when it is complete: one element is enough for it.
-        self._kept[block.buffer] = self._scratch(step, scratch, single=last)
-        made = self._assign(step, values, self._value(block.value, values, load))
-        if block.init is None:
-            return loop_nest(free, made)
-        start = self._assign(step, values, self._value(block.init, values, load))
-        nest = [start, loop_nest(list(block.reduce), made)]
+        if block.init is not None and last:
+            return self._reduced(step, free, values, load, store)
+
+        def value(expr: Any, inside: dict[Any, Any]) -> Any:
+            return self._value(expr, inside, load)
+
         if last:
-            nest.append(store(self._places(step, values), self._read(block.buffer, self._places(step, values))))
-        return loop_nest(free, SeqStmt(nest))
+            return self._spread(
+                free, values, lambda inside: store(self._places(step, inside), value(block.value, inside))
+            )
+        self._kept[block.buffer] = self._scratch(step, scratch)
+        made = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
+        if block.init is None:
+            return made
+        start = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.init, inside)))
+        return SeqStmt([start, loop_nest(list(block.reduce), made)])
+
+    def _reduced(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
+        """Sums that are stored when they are complete: registers are enough for them."""
+        block = step.block
+        dtype, name = str(block.buffer.dtype), f"{block.name}_{self.operator.id}"
+
+        def build(inside: dict[Any, Any], lane: Any, count: int) -> Any:
+            inside = {**values, **inside}
+            sums = tirx.decl_buffer([index(count)], dtype, name=name, scope=REGISTER_SCOPE)
+            at = index(0) if lane is None else lane
+
+            def assigned(expr: Any) -> Any:
+                value = self._value(expr, inside, load, {block.buffer: sums[at]})
+                return vectorized(lane, count, BufferStore(sums, value, [at]))
+
+            summed = loop_nest(list(block.reduce), assigned(block.value))
+            stored = vectorized(lane, count, store(self._places(step, inside), sums[at]))
+            return SeqStmt([tirx.AllocBuffer(sums), assigned(block.init), summed, stored])
+
+        return vector_nest(free, self._lanes(), build)
+
+    def _spread(self, free: Loops, values: dict[Any, Any], assigned: Callable[[dict[Any, Any]], Any]) -> Any:
+        """``assigned`` (of what variables stand for) for all elements of ``free``, neighbours as vectors."""
+
+        def build(inside: dict[Any, Any], lane: Any, count: int) -> Any:
+            return vectorized(lane, count, assigned({**values, **inside}))
+
+        return vector_nest(free, self._lanes(), build)
+
+    def _lanes(self) -> int:
+        widest = max(dtype_bits(str(block.buffer.dtype)) for block in self.blocks)
+        return self.vectors.lanes(max(widest, _LEAST_BITS))
 
     def _copied(self, step: _Step, values: dict[Any, Any], store: Store) -> Any:
         """The result from where it was added up."""
-        places = self._places(step, values)
-        return loop_nest(_free(step.block.spatial, values), store(places, self._read(step.block.buffer, places)))
+
+        def copied(inside: dict[Any, Any]) -> Any:
+            places = self._places(step, inside)
+            return store(places, self._read(step.block.buffer, places))
+
+        return self._spread(_free(step.block.spatial, values), values, copied)
 
     def _values(self, step: _Step, row: Any, image: Any) -> dict[Any, Any]:
         values = {} if step.row is None else {step.row: row}
         return values | ({} if step.image is None else {step.image: image})
 
     def _places(self, step: _Step, values: dict[Any, Any]) -> list[Any]:
-        return [rewritten(i, values, _plain) for i in step.block.indices]
+        return [simplified(rewritten(i, values, _plain)) for i in step.block.indices]
 
-    def _scratch(self, step: _Step, scratch: Scratch, single: bool = False) -> tuple[Any, frozenset[int]]:
+    def _scratch(self, step: _Step, scratch: Scratch) -> tuple[Any, frozenset[int]]:
         """A buffer for a step's values, and the axes that it lacks."""
         block = step.block
         axes = range(len(block.buffer.shape))
-        lacking = frozenset(axes) if single else step.fixed_axes
-        shape = tuple(int(block.buffer.shape[axis]) for axis in axes if axis not in lacking)
-        return scratch(f"{block.name}_{self.operator.id}", shape or (1,), str(block.buffer.dtype)), lacking
+        shape = tuple(int(block.buffer.shape[axis]) for axis in axes if axis not in step.fixed_axes)
+        return scratch(f"{block.name}_{self.operator.id}", shape or (1,), str(block.buffer.dtype)), step.fixed_axes
 
     def _assign(self, step: _Step, values: dict[Any, Any], value: Any) -> Any:
         buffer, lacking = self._kept[step.block.buffer]
@@ -174,8 +224,12 @@ class OperatorRows:
         kept, lacking = self._kept[buffer]
         return kept[tuple(_without(places, lacking))]
 
-    def _value(self, value: Any, values: dict[Any, Any], load: Load) -> Any:
+    def _value(self, value: Any, values: dict[Any, Any], load: Load, sums: dict[Any, Any] | None = None) -> Any:
+        """``value`` on chip; ``sums`` are values that are in registers."""
+
         def read(buffer: Any, places: list[Any]) -> Any:
+            if sums and buffer in sums:
+                return sums[buffer]
             places = [simplified(place) for place in places]
             return self._read(buffer, places) if buffer in self._kept else load(buffer, places)
 

@@ -18,6 +18,8 @@ from tvm_fusion.passes.lowering.not_lowered import NotLowered
 # Rows that the cost model holds for nobody: what an operator adds up, and a second operand computed in place.
 ACCUMULATOR_SCOPE = "global.accumulator"
 DEFAULT_SCOPE = "global.sram"
+# Single values and vectors that live in registers.
+REGISTER_SCOPE = "local"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class RowBuffer:
         """
         if self.tensor.batch > 1 and (shape[:1] != (self.tensor.batch,) or not indices[0].same_as(image)):
             raise NotLowered("", f"it mixes the {self.tensor.batch} images of a batch")
-        row, element = element_of(self.tensor, shape, indices)
+        return self.at_row(*element_of(self.tensor, shape, indices))
+
+    def at_row(self, row: Any, element: Any) -> tuple[Any, Any]:
+        """Where an element of a row lies."""
         return simplified(row % index(self.lines)), element
 
 

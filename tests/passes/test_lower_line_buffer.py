@@ -87,15 +87,14 @@ class Lowered:
             is_lowered = isinstance(lowered[name], tvm.tirx.PrimFunc)
             reasons = [text for text in said if text.startswith(f"{name} is left to TVM's own lowering: ")]
             by_rows = str(attributes[SCHEME]) == "lbdf"
-            assert is_lowered == (by_rows and not reasons)
-            assert is_lowered == (IR_BUFFER_BYTES in attributes) == (MEMORY_MAP in attributes)
-            assert len(reasons) <= 1
+            assert (by_rows and is_lowered) == (IR_BUFFER_BYTES in attributes) == (MEMORY_MAP in attributes)
+            assert len(reasons) == int(by_rows and not is_lowered)
             if by_rows:
                 self.groups[is_lowered] += 1
             for reason in reasons:
                 assert any(known in reason for known in (*KNOWN_REASONS, *LIMITS)), reason
                 self.reasons[reason.split(": ", 1)[1]] += 1
-            if is_lowered:
+            if by_rows and is_lowered:
                 cost = model.cost(mask_of([int(i) for i in attributes[OPERATORS]]))
                 assert int(attributes[IR_BUFFER_BYTES]) == cost.buffer_bytes
                 assert int(attributes[IR_DRAM_BYTES]) == cost.dram_bytes

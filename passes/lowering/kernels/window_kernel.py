@@ -1,0 +1,237 @@
+"""WindowKernel: a row of a convolution or matrix product, a tile of columns and channels at a time in registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.ir.expr import Var
+from tvm.tirx import BufferStore, SeqStmt
+
+from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.passes.lowering.blocks import Block
+from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified
+from tvm_fusion.passes.lowering.kernels.tiles import Tile, best_tile, column_parts, lane_parts
+from tvm_fusion.passes.lowering.kernels.window import Window
+from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest, loop_var
+from tvm_fusion.passes.lowering.vector_nest import vectorized
+from tvm_fusion.passes.lowering.vectors import Vectors
+from tvm_fusion.passes.relax_tools import Array
+
+Load = Callable[[Any, list[Any]], Any]
+Store = Callable[[list[Any], Any], Any]
+
+
+class WindowKernel:
+    """Rows of ``window``, then of ``last``, the elementwise block after it, if there is one.
+
+    Channels are vectors, the sums of a tile stay in registers while the taps and input channels are walked; taps that
+    lie in the padding are left out. Weights lie in the order in which the tiles read them: see :meth:`packed`.
+    """
+
+    def __init__(self, window: Window, last: Block | None, vectors: Vectors) -> None:
+        self.window = window
+        self.last = last
+        self.dtype = str(window.block.buffer.dtype)
+        lanes = vectors.lanes(max(dtype_bits(self.dtype), 8))
+        self.channels = window.groups if window.depthwise else window.outputs
+        self.lanes = min(lanes, self.channels)
+        registers = -(-self.channels // self.lanes)
+        if window.depthwise:
+            self.tile = Tile(min(window.columns.size, vectors.accumulators // 2), 1)
+        else:
+            self.tile = best_tile(window.columns.size, registers, vectors.accumulators)
+        self.parts = lane_parts(self.channels, self.lanes, self.tile.vectors)
+
+    @property
+    def weight(self) -> Any:
+        """The parameter that is read packed."""
+        return self.window.weight
+
+    def packed(self, weight: Array) -> Array:
+        """The elements of a weight as :meth:`make` reads them: by group, tile of channels, taps, inputs, lanes."""
+        window = self.window
+        axes = [axis for axis in window.weight_axes if axis >= 0]
+        array = np.transpose(weight, axes).reshape(
+            window.groups * window.outputs, window.rows.kernel * window.columns.kernel * window.inputs
+        )
+        groups = 1 if window.depthwise else window.groups
+        pieces = []
+        for part in np.split(array, groups):
+            for first, count, lanes in self.parts:
+                width = sum(lanes)
+                tiles = part[first : first + count * width].reshape(count, width, -1)
+                pieces.append(tiles.transpose(0, 2, 1).reshape(-1))
+        return np.ascontiguousarray(np.concatenate(pieces))
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles of channels there are."""
+        groups = 1 if self.window.depthwise else self.window.groups
+        return groups * sum(count for _, count, _ in self.parts)
+
+    def make(self, row: Any, image: Any, load: Load, store: Store, rows: tuple[Any, int] | None = None) -> Any:
+        """The statement that makes row ``row`` of image ``image`` (expressions).
+
+        With ``rows`` (variable, extent), which ``row`` depends on, all of those, a tile of channels after another.
+        """
+        group = loop_var("group")
+        groups = 1 if self.window.depthwise else self.window.groups
+        body = []
+        for first, count, lanes in self.parts:
+            tile = loop_var("tile") if count > 1 else index(0)
+            width = sum(lanes)
+            start = index(first) + tile * index(width)
+            made = _Channels(self, row, image, load, store, group if groups > 1 else index(0), start, lanes).made()
+            loops = [(tile, count)] if count > 1 else []
+            body.append(loop_nest([*loops, rows] if rows else loops, made))
+        every = SeqStmt(body) if len(body) > 1 else body[0]
+        return loop_nest([(group, groups)], every) if groups > 1 else every
+
+
+class _Channels:
+    """All columns of one tile of channels."""
+
+    def __init__(
+        self,
+        kernel: WindowKernel,
+        row: Any,
+        image: Any,
+        load: Load,
+        store: Store,
+        group: Any,
+        first: Any,
+        lanes: Sequence[int],
+    ) -> None:
+        self.kernel, self.window = kernel, kernel.window
+        self.row, self.image, self.load, self.store = row, image, load, store
+        self.group, self.first, self.lanes = group, first, list(lanes)
+        self.width = sum(lanes)
+        self.taps = self.window.rows.kernel * self.window.columns.kernel * self.window.inputs
+        whole = group * index(self.window.outputs) + first if not self.window.depthwise else first
+        self.channel = whole
+        self.weights = whole * index(self.taps)
+
+    def made(self) -> Any:
+        """Tiles of columns one after another; those whose taps all lie in the input in loops."""
+        columns = self.window.columns
+        statements: list[Any] = []
+        run: list[tuple[int, int]] = []
+        for first, count in [*column_parts(columns.size, self.kernel.tile.columns), (-1, 0)]:
+            inner = all(columns.inside(first + c, k) for c in (0, count - 1) for k in range(columns.kernel))
+            if run and (not inner or count != run[0][1] or first < 0):
+                statements.append(self._loop(run))
+                run = []
+            if first >= 0 and inner:
+                run.append((first, count))
+            elif first >= 0:
+                statements.append(self._tile(index(first), count, first))
+        return statements[0] if len(statements) == 1 else SeqStmt(statements)
+
+    def _loop(self, run: list[tuple[int, int]]) -> Any:
+        first, count = run[0]
+        if len(run) == 1:
+            return self._tile(index(first), count, None)
+        block = loop_var("columns")
+        return loop_nest([(block, len(run))], self._tile(index(first) + block * index(count), count, None))
+
+    def _tile(self, start: Any, count: int, known: int | None) -> Any:
+        """``count`` columns from ``start``, whose number is ``known`` where some of their taps are outside."""
+        sums = tirx.decl_buffer([index(count * self.width)], self.kernel.dtype, name="sums", scope=REGISTER_SCOPE)
+        zero = rewritten(self.window.block.init, {}, _plain)
+        begin = self._each(0, count, lambda column, at: BufferStore(sums, zero, [column * index(self.width) + at]))
+        end = self._each(0, count, lambda column, at: self._stored(sums, start, column, at))
+        return SeqStmt([tirx.AllocBuffer(sums), begin, *self._rows(sums, start, count, known), end])
+
+    def _rows(self, sums: Any, start: Any, count: int, known: int | None) -> list[Any]:
+        axis = self.window.rows
+        tap = loop_var("tap_row") if axis.kernel > 1 else index(0)
+        taps = self._taps(sums, start, count, known, tap)
+        if not taps:  # padding is all that these columns see
+            return []
+        body = taps[0] if len(taps) == 1 else SeqStmt(taps)
+        if axis.padded:
+            place = self.row * index(axis.stride) + tap * index(axis.dilation) - index(axis.padding)
+            body = tirx.IfThenElse(tirx.And(place >= index(0), place < index(axis.input_size)), body, None)
+        return [loop_nest([(tap, axis.kernel)], body) if axis.kernel > 1 else body]
+
+    def _taps(self, sums: Any, start: Any, count: int, known: int | None, tap_row: Any) -> list[Any]:
+        axis = self.window.columns
+        statements = []
+        for tap in range(axis.kernel):
+            columns = [c for c in range(count) if known is None or axis.inside(known + c, tap)]
+            if columns:
+                statements.append(self._inputs(sums, start, columns, tap_row, index(tap)))
+        return statements
+
+    def _inputs(self, sums: Any, start: Any, columns: list[int], tap_row: Any, tap: Any) -> Any:
+        inputs = self.window.inputs
+        one = loop_var("input") if inputs > 1 else index(0)
+        place = (tap_row * index(self.window.columns.kernel) + tap) * index(inputs) + one
+
+        def add(column: Any, at: Any) -> Any:
+            weight = simplified(self.weights + place * index(self.width) + at)
+            value = self._product(start + column, at, (one, tap_row, tap), weight)
+            where = [column * index(self.width) + at]
+            return BufferStore(sums, sums[where[0]] + value, where)
+
+        body = self._each(columns[0], len(columns), add)
+        return loop_nest([(one, inputs)], body) if inputs > 1 else body
+
+    def _product(self, column: Any, lane: Any, taps: tuple[Any, Any, Any], weight: Any) -> Any:
+        window = self.window
+        # Within a group the operand's channel does not depend on the result's.
+        channel = self.first + lane if window.depthwise else self.group * index(window.outputs)
+        values = self._places(window.block, channel, column)
+        values |= {var: place for var, place in zip(window.taps, taps, strict=True) if var is not None}
+
+        def read(buffer: Any, places: list[Any]) -> Any:
+            if buffer.same_as(window.weight):
+                return self.load(buffer, [weight])
+            return self.load(buffer, [simplified(place) for place in places])
+
+        return rewritten(window.product, values, read)
+
+    def _stored(self, sums: Any, start: Any, column: Any, at: Any) -> Any:
+        kernel = self.kernel
+        block = kernel.last or self.window.block
+        values = self._places(block, self.channel + at, start + column)
+        places = [simplified(rewritten(place, values, _plain)) for place in block.indices]
+        total = sums[column * index(self.width) + at]
+        if kernel.last is None:
+            return self.store(places, total)
+
+        def read(buffer: Any, inner: list[Any]) -> Any:
+            if buffer.same_as(self.window.block.buffer):
+                return total
+            return self.load(buffer, [simplified(place) for place in inner])
+
+        return self.store(places, rewritten(block.value, values, read))
+
+    def _places(self, block: Block, channel: Any, column: Any) -> dict[Any, Any]:
+        """What the variables of a block's result stand for."""
+        values = {self.window.channel_axis: channel, self.window.column_axis: column}
+        found = {}
+        for axis, var in enumerate(block.indices):
+            if isinstance(var, Var):
+                found[var] = values.get(axis, self.image if axis == self.window.image_axis else self.row)
+        return found
+
+    def _each(self, first: int, count: int, statement: Callable[[Any, Any], Any]) -> Any:
+        """``statement(column, channel of the tile)`` for some columns and all channels of the tile."""
+        column = loop_var("column") if count > 1 else index(0)
+        body = []
+        start = 0
+        for lanes in self.lanes:
+            lane = loop_var("lane") if lanes > 1 else None
+            at = index(start) if lane is None else index(start) + lane
+            body.append(vectorized(lane, lanes, statement(index(first) + column, at)))
+            start += lanes
+        inner = body[0] if len(body) == 1 else SeqStmt(body)
+        return tirx.For(column, index(0), index(count), tirx.ForKind.UNROLLED, inner) if count > 1 else inner
+
+
+def _plain(buffer: Any, indices: list[Any]) -> Any:
+    return buffer[tuple(indices)]

@@ -1,0 +1,65 @@
+"""LayerFunction: the PrimFunc of one operator alone, which reads and writes DRAM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from tvm import tirx
+from tvm.tirx import BufferStore, SeqStmt
+
+from tvm_fusion.passes.lowering.expressions import index
+from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, loop_nest
+
+
+class LayerFunction(GroupWriter):
+    """Rows of the group's only operator, for the scheme "layer": nothing of it stays on chip by its own order."""
+
+    def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
+        """The function, without a program."""
+        self._declare(by_rows)
+        self._scratch: list[Any] = []
+        body = self._body()
+        if self.batch > 1:
+            body = loop_nest([(self.image, self.batch)], body)
+        allocated = [tirx.AllocBuffer(buffer) for buffer in self._scratch]
+        params = [*self.parameters, *(result.buffer for result in self.results.values())]
+        function = tirx.PrimFunc(params, SeqStmt([*allocated, body]) if allocated else body)
+        return LoweredGroup(function.with_attr({"tirx.noalias": True}), self.packed)
+
+    def _body(self) -> Any:
+        height = self.graph.operators[0].height
+        row = self.row if height > 1 else index(0)
+        load, store = self._loader(0), self._store(0)
+        if 0 in self.kernels:
+            kernel = self.kernels[0]
+            if height > 1 and self._tiles_first():
+                return kernel.make(row, self._image, load, store, rows=(self.row, height))
+            made = kernel.make(row, self._image, load, store)
+        else:
+            made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
+        return loop_nest([(self.row, height)], made) if height > 1 else made
+
+    def _tiles_first(self) -> bool:
+        """Whether it moves less to keep a tile's weights while all rows pass than a row while all weights pass."""
+        operator, kernel = self.graph.operators[0], self.kernels[0]
+        inputs = sum(math.prod(self.graph.tensor(i).shape) for i in operator.inputs)
+        return inputs * kernel.tiles < operator.weight_elements * operator.height
+
+    def _new_scratch(self, name: str, shape: tuple[int, ...], dtype: str) -> Any:
+        buffer = tirx.decl_buffer([index(size) for size in shape], dtype, name=name, scope=ACCUMULATOR_SCOPE)
+        self._scratch.append(buffer)
+        return buffer
+
+    def _load_operand(self, operand: int, shape: tuple[int, ...], indices: list[Any]) -> Any:
+        dram = self.outside[operand]
+        return dram.buffer[tuple(dram.at(shape, indices, self._image))]
+
+    def _store_result(self, i: int, indices: list[Any], value: Any) -> Any:
+        dram = self.results[i]
+        return BufferStore(dram.buffer, value, dram.at(self.graph.operators[i].shape, indices, self._image))
+
+    def _weight(self, _i: int, _k: int, constant: Any) -> Any:
+        return self.parameters[self.group.weights[constant]]

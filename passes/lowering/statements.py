@@ -1,0 +1,24 @@
+"""Statements of TIR, walked in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def children(stmt: Any) -> list[Any]:
+    """Statements directly inside a statement, in the order of their execution."""
+    inner = [*getattr(stmt, "seq", ()), *(getattr(stmt, name, None) for name in ("body", "then_case", "else_case"))]
+    return [child for child in inner if child is not None]
+
+
+def statements(stmt: Any) -> Iterator[Any]:
+    """``stmt`` and everything inside it."""
+    yield stmt
+    for child in children(stmt):
+        yield from statements(child)
+
+
+def expressions(stmt: Any) -> list[Any]:
+    """Expressions that belong to a statement itself."""
+    return [*getattr(stmt, "indices", ()), *(getattr(stmt, n) for n in ("value", "condition") if hasattr(stmt, n))]

@@ -96,6 +96,13 @@ def randomly_wired(
     return OperatorGraph(f"randwired_{seed}", tuple(tensors), tuple(operators), (source,))
 
 
+def _method(name: str) -> tuple[str, str]:
+    algorithm, _, repair = name.partition("/")
+    if (algorithm, repair) not in METHODS:
+        raise FusionError(f"method {name!r} is not known; one of: {', '.join('/'.join(method) for method in METHODS)}")
+    return algorithm, repair
+
+
 def main(
     nets: Annotated[str, typer.Option("--nets", help="Names, files, or randwired; by comma.")] = NETS,
     buffer: options.Buffer = None,
@@ -103,10 +110,14 @@ def main(
         int, typer.Option("--seconds", parser=options.whole("--seconds", 1), metavar="N", help="For each run.")
     ] = 60,
     seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
+    methods: Annotated[
+        str | None, typer.Option("--methods", help="By comma, as local-search/pgexplainer. [default: all]")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
 ) -> int:
     """Give every method the same seconds on networks whose ideals are too many for a proof."""
     seed_list = options.parse_seeds(seeds)
+    chosen = METHODS if methods is None else tuple(map(_method, options.parse_list(methods, "--methods")))
     hardware = options.accelerator_of(None, buffer)
     path = output_folder(output or RESULTS, RESULTS, "") / "many_ideals.json"
     earlier = read_record(path) or {}
@@ -115,7 +126,7 @@ def main(
     rows: list[dict[str, Any]] = list(earlier.get("rows", [])) if same else []
     done = {(row["network"], row["algorithm"], row["repair"], row["seed"]) for row in rows}
     for net in options.parse_list(nets, "--nets"):
-        keys = [(net, *method, seed) for seed in seed_list for method in METHODS]
+        keys = [(net, *method, seed) for seed in seed_list for method in chosen]
         missing = [key for key in keys if key not in done]
         if not missing:
             continue

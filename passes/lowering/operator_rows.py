@@ -15,6 +15,7 @@ from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, uses
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
+from tvm_fusion.passes.lowering.pieces import Piece, pieces
 from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest
 from tvm_fusion.passes.lowering.vector_nest import Loops, vector_nest, vectorized
 from tvm_fusion.passes.lowering.vectors import Vectors
@@ -151,15 +152,28 @@ class OperatorRows:
             return self._value(expr, inside, load)
 
         if last:
-            return self._spread(
-                free, values, lambda inside: store(self._places(step, inside), value(block.value, inside))
-            )
+            return self._pieces(step, free, values, load, store)
         self._kept[block.buffer] = self._scratch(step, scratch)
         made = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
         if block.init is None:
             return made
         start = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.init, inside)))
         return SeqStmt([start, loop_nest(list(block.reduce), made)])
+
+    def _pieces(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
+        """The result of an elementwise step, range by range where it is made of several tensors."""
+        made = []
+        for piece in pieces(step.block.value, dict(free)):
+            inner = {} if piece.var is None else {piece.var: piece.var + index(piece.first)}
+            loops = [(var, piece.end - piece.first if var in inner else extent) for var, extent in free]
+
+            def stored(inside: dict[Any, Any], piece: Piece = piece, inner: dict[Any, Any] = inner) -> Any:
+                moved = {var: rewritten(place, inside, _plain) for var, place in inner.items()}
+                every = {**inside, **moved}
+                return store(self._places(step, every), self._value(piece.value, every, load))
+
+            made.append(self._spread(loops, values, stored))
+        return made[0] if len(made) == 1 else SeqStmt(made)
 
     def _reduced(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
         """Sums that are stored when they are complete: registers are enough for them."""

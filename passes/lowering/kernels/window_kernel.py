@@ -159,6 +159,10 @@ class _Channels:
 
     def _taps(self, sums: Any, start: Any, count: int, known: int | None, tap_row: Any) -> list[Any]:
         axis = self.window.columns
+        if known is None and axis.kernel > 1 and not self.window.depthwise:  # shorter code, and as fast
+            tap = loop_var("tap_column")
+            every = self._inputs(sums, start, list(range(count)), tap_row, tap)
+            return [loop_nest([(tap, axis.kernel)], every)]
         statements = []
         for tap in range(axis.kernel):
             columns = [c for c in range(count) if known is None or axis.inside(known + c, tap)]

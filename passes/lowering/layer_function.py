@@ -35,12 +35,19 @@ class LayerFunction(GroupWriter):
         load, store = self._loader(0), self._store(0)
         if 0 in self.kernels:
             kernel = self.kernels[0]
+            if kernel.columns is not kernel.window.columns:
+                return kernel.make(row, self._image, load, store)
             if height > 1 and self._tiles_first():
                 return kernel.make(row, self._image, load, store, rows=(self.row, height))
             made = kernel.make(row, self._image, load, store)
         else:
             made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
         return loop_nest([(self.row, height)], made) if height > 1 else made
+
+    def _find_kernel(self, i: int) -> None:
+        super()._find_kernel(i)
+        if i in self.kernels:
+            self.kernels[i] = self.kernels[i].whole(self.graph.operators[i].height) or self.kernels[i]
 
     def _tiles_first(self) -> bool:
         """Whether it moves less to keep a tile's weights while all rows pass than a row while all weights pass."""

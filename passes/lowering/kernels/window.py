@@ -31,6 +31,11 @@ class Axis:
         return 0 <= place * self.stride + tap * self.dilation - self.padding < self.input_size
 
     @property
+    def single(self) -> bool:
+        """Whether every place reads just its own."""
+        return self.kernel == self.stride == 1 and not self.padded
+
+    @property
     def padded(self) -> bool:
         """Whether any tap lies outside of the input."""
         last = (self.size - 1) * self.stride + (self.kernel - 1) * self.dilation - self.padding

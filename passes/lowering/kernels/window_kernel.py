@@ -14,7 +14,7 @@ from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified
 from tvm_fusion.passes.lowering.kernels.tiles import Tile, best_tile, column_parts, lane_parts
-from tvm_fusion.passes.lowering.kernels.window import Window
+from tvm_fusion.passes.lowering.kernels.window import Axis, Window
 from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest, loop_var
 from tvm_fusion.passes.lowering.vector_nest import vectorized
 from tvm_fusion.passes.lowering.vectors import Vectors
@@ -29,10 +29,15 @@ class WindowKernel:
 
     Channels are vectors, the sums of a tile stay in registers while the taps and input channels are walked; taps that
     lie in the padding are left out. Weights lie in the order in which the tiles read them: see :meth:`packed`.
+    With ``height`` rows at once, which a window must not reach across, these are columns one after another.
     """
 
-    def __init__(self, window: Window, last: Block | None, vectors: Vectors) -> None:
+    def __init__(self, window: Window, last: Block | None, vectors: Vectors, height: int = 1) -> None:
         self.window = window
+        self.vectors = vectors
+        self.columns = window.columns
+        if height > 1:
+            self.columns = Axis(window.columns.size * height, window.columns.size * height)
         self.last = last
         self.dtype = str(window.block.buffer.dtype)
         lanes = vectors.lanes(max(dtype_bits(self.dtype), 8))
@@ -40,10 +45,16 @@ class WindowKernel:
         self.lanes = min(lanes, self.channels)
         registers = -(-self.channels // self.lanes)
         if window.depthwise:
-            self.tile = Tile(min(window.columns.size, vectors.accumulators // 2), 1)
+            self.tile = Tile(min(self.columns.size, vectors.accumulators // 2), 1)
         else:
-            self.tile = best_tile(window.columns.size, registers, vectors.accumulators)
+            self.tile = best_tile(self.columns.size, registers, vectors.accumulators)
         self.parts = lane_parts(self.channels, self.lanes, self.tile.vectors)
+
+    def whole(self, height: int) -> WindowKernel | None:
+        """The kernel for all ``height`` rows at once; None where the window reaches across rows or columns."""
+        window = self.window
+        apart = window.rows.single and window.columns.single
+        return WindowKernel(window, self.last, self.vectors, height) if apart and height > 1 else None
 
     @property
     def weight(self) -> Any:
@@ -116,7 +127,7 @@ class _Channels:
 
     def made(self) -> Any:
         """Tiles of columns one after another; those whose taps all lie in the input in loops."""
-        columns = self.window.columns
+        columns = self.kernel.columns
         statements: list[Any] = []
         run: list[tuple[int, int]] = []
         for first, count in [*column_parts(columns.size, self.kernel.tile.columns), (-1, 0)]:
@@ -158,7 +169,7 @@ class _Channels:
         return [loop_nest([(tap, axis.kernel)], body) if axis.kernel > 1 else body]
 
     def _taps(self, sums: Any, start: Any, count: int, known: int | None, tap_row: Any) -> list[Any]:
-        axis = self.window.columns
+        axis = self.kernel.columns
         if known is None and axis.kernel > 1 and not self.window.depthwise:  # shorter code, and as fast
             tap = loop_var("tap_column")
             every = self._inputs(sums, start, list(range(count)), tap_row, tap)
@@ -216,12 +227,12 @@ class _Channels:
 
     def _places(self, block: Block, channel: Any, column: Any) -> dict[Any, Any]:
         """What the variables of a block's result stand for."""
-        values = {self.window.channel_axis: channel, self.window.column_axis: column}
-        found = {}
-        for axis, var in enumerate(block.indices):
-            if isinstance(var, Var):
-                found[var] = values.get(axis, self.image if axis == self.window.image_axis else self.row)
-        return found
+        row, width = self.row, self.window.columns.size
+        if self.kernel.columns is not self.window.columns:
+            row, column = simplified(column // index(width)), simplified(column % index(width))
+        window = self.window
+        values = {window.channel_axis: channel, window.column_axis: column, window.image_axis: self.image}
+        return {var: values.get(axis, row) for axis, var in enumerate(block.indices) if isinstance(var, Var)}
 
     def _each(self, first: int, count: int, statement: Callable[[Any, Any], Any]) -> Any:
         """``statement(column, channel of the tile)`` for some columns and all channels of the tile."""

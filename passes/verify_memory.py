@@ -22,6 +22,7 @@ from tvm_fusion.passes.attributes import (
 )
 from tvm_fusion.passes.lowering.accesses import Accesses, Box, UnknownAccessError, accesses, buffer_bytes, moved_bytes
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
+from tvm_fusion.passes.lowering.vectors import STACK_BYTES
 from tvm_fusion.passes.relax_tools import (
     Array,
     bindings,
@@ -62,14 +63,16 @@ class VerifyMemory:
                 continue
             if name not in programs:
                 raise MemoryMismatchError(f"{name}: main does not call it with its row program")
-            found = self._checked(name, mod[name], programs[name], attributes)
+            found = self._checked(name, mod[name], *programs[name], attributes)
             result[name] = mod[name].with_attrs(found)
         return result
 
-    def _checked(self, name: str, function: Any, program: Array, attributes: dict[str, Any]) -> dict[str, Any]:
+    def _checked(
+        self, name: str, function: Any, table: int, program: Array, attributes: dict[str, Any]
+    ) -> dict[str, Any]:
         try:
             weights = {k for k, operand in enumerate(attributes[OPERANDS]) if int(operand) == WEIGHT}
-            seen = accesses(function, program, weights)
+            seen = accesses(function, program, table, weights)
             dram_bytes = _dram_bytes(function, seen, program)
         except UnknownAccessError as error:
             raise MemoryMismatchError(f"{name}: {error}") from None
@@ -87,21 +90,27 @@ class VerifyMemory:
         strange = [buffer.name for buffer in others if buffer.scope() != ACCUMULATOR_SCOPE]
         if strange:
             raise MemoryMismatchError(f"{name}: buffer {strange[0]!r} is in neither scope of the lowering")
+        registers = [buffer for buffer in seen.buffers if buffer.scope() == REGISTER_SCOPE]
+        for buffer in registers:
+            if buffer_bytes(buffer) >= STACK_BYTES:
+                raise MemoryMismatchError(
+                    f"{name}: {buffer.name!r} of {buffer_bytes(buffer)} bytes is too large for registers"
+                )
         return {
             MEMORY_MAP: [[str(key), address, size] for key, address, size in memory_map],
             ACCUMULATOR_BYTES: sum(map(buffer_bytes, others)),
         }
 
 
-def _programs(mod: IRModule) -> dict[str, Array]:
-    """The row program that main passes to each function: the last argument of its call."""
+def _programs(mod: IRModule) -> dict[str, tuple[int, Array]]:
+    """Which parameter of each function is its row program, the last argument of main's call, and the program."""
     found = {}
     for binding in bindings(main_function(mod)):
         name = callee_name(binding.value)
         if name is not None and op_name(binding.value) == "call_tir":
-            last = list(getattr(binding.value.args[1], "fields", ()))[-1:]
-            if last and is_constant(last[0]):
-                found[name] = constant_array(last[0])
+            arguments = list(getattr(binding.value.args[1], "fields", ()))
+            if arguments and is_constant(arguments[-1]):
+                found[name] = len(arguments) - 1, constant_array(arguments[-1])
     return found
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.ir.expr import TensorLoad
+from tvm.ir.expr import Call, TensorLoad, Var
 from tvm.ir.prim import expr as prim
 
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
-from tvm_fusion.passes.lowering.expressions import as_int, index, parts, rewritten, simplified, uses
+from tvm_fusion.passes.lowering.expressions import as_int, index, parts, simplified, uses
 from tvm_fusion.passes.lowering.statements import children, expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
@@ -45,30 +45,30 @@ class UnknownAccessError(Exception):
     """TIR of a form that the analysis does not follow."""
 
 
-def accesses(function: Any, program: Array, weights: Container[int] = ()) -> Accesses:
+def accesses(function: Any, program: Array, table: int, weights: Container[int] = ()) -> Accesses:
     """All allocations and DRAM accesses of ``function``, which executes ``program`` (events, 2: tensor, row).
 
-    Of the parameters that are ``weights`` a single number is an immediate operand and left out.
+    The program is parameter ``table``. Of the parameters that are ``weights`` a single number is an immediate operand and left out.
 
     Raises UnknownAccessError where it cannot tell what is executed how often.
     """
-    return _Walk(function, program, weights).result
+    return _Walk(function, program, table, weights).result
 
 
 class _Walk:
-    def __init__(self, function: Any, program: Array, weights: Container[int]) -> None:
+    def __init__(self, function: Any, program: Array, table: int, weights: Container[int]) -> None:
         self.program = program
         self.result = Accesses()
         sizes = [math.prod(int(size) for size in param.shape) for param in function.params]
-        shapes = [tuple(int(size) for size in param.shape) for param in function.params]
-        self.table = next((p for p, s in zip(function.params, shapes, strict=True) if _is_table(p, s, program)), None)
-        if self.table is None:
+        self.table = function.params[table] if table < len(sizes) else None
+        if self.table is None or not _is_table(self.table, program):
             raise UnknownAccessError("it has no parameter for its row program")
         self.number = {
             param: k
             for k, (param, size) in enumerate(zip(function.params, sizes, strict=True))
-            if not (size == 1 and k in weights) and not param.same_as(self.table)
+            if not (size == 1 and k in weights) and k != table
         }
+        self.names = {param.data: param.name for param in function.params}
         self.event: Any = None
         self.row: Any = None
         self._stmt(function.body, (), None)
@@ -137,7 +137,7 @@ class _Walk:
         """Whether a statement touches no parameter, so that it does not matter how often it is executed."""
         return not any(
             (isinstance(inner, tirx.BufferStore) and inner.buffer in self.number)
-            or any(isinstance(part, TensorLoad) and part.source in self.number for part in _parts(inner))
+            or any(self._reads(expr) for expr in expressions(inner))
             for inner in statements(stmt)
         )
 
@@ -145,6 +145,14 @@ class _Walk:
         for part in parts(expr):
             if isinstance(part, TensorLoad):
                 self._record(part.source, list(part.indices), False, loops, events)
+            elif isinstance(part, Var) and part in self.names:
+                raise UnknownAccessError(f"parameter {self.names[part]!r} is handed on as an address")
+            elif _decides(part) and any(self._reads(inner) for inner in _operands(part)[1:]):
+                raise UnknownAccessError(f"it has a condition that is not known before it runs: {part}")
+
+    def _reads(self, expr: Any) -> bool:
+        """Whether an expression reads a parameter."""
+        return any(isinstance(part, TensorLoad) and part.source in self.number for part in parts(expr))
 
     def _record(
         self,
@@ -173,8 +181,20 @@ class _Walk:
         )
 
 
-def _is_table(param: Any, shape: tuple[int, ...], program: Array) -> bool:
+def _is_table(param: Any, program: Array) -> bool:
+    shape = tuple(int(size) for size in param.shape)
     return shape == program.shape and np.dtype(str(param.dtype)) == program.dtype
+
+
+def _decides(expr: Any) -> bool:
+    """Whether an expression computes only some of its operands, as its first one says."""
+    chooses = isinstance(expr, Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")
+    return chooses or isinstance(expr, (prim.Select, prim.And, prim.Or))
+
+
+def _operands(expr: Any) -> list[Any]:
+    names = ("condition", "a", "b", "true_value", "false_value")
+    return list(expr.args) if isinstance(expr, Call) else [getattr(expr, n) for n in names if hasattr(expr, n)]
 
 
 def _before_loops(stmt: Any) -> Iterator[Any]:
@@ -218,45 +238,51 @@ def _spans(access: Access) -> list[tuple[Any, int]]:
     unused = [var for var, _ in access.loops]
     spans = []
     for place in access.indices:
-        walked = [(var, extent) for var, extent in access.loops if uses(place, var)]
-        if not all(any(var.same_as(other) for other in unused) for var, _ in walked):
+        steps, start = _linear(place, [var for var, _ in access.loops])
+        if steps is None:
+            raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
+        if not all(any(var.same_as(other) for other in unused) for var in steps):
             raise _several_times(access)
-        unused = [other for other in unused if not any(other.same_as(var) for var, _ in walked)]
-        start = simplified(rewritten(place, {var: index(0) for var, _ in walked}, _plain))
-        spans.append((start, _covered(access, place, walked)))
+        unused = [other for other in unused if not any(other.same_as(var) for var in steps)]
+        spans.append((simplified(start), _covered(access, steps)))
     if unused:
         raise _several_times(access)
     return spans
 
 
-def _covered(access: Access, place: Any, walked: list[tuple[Any, int]]) -> int:
+def _covered(access: Access, steps: dict[Any, int]) -> int:
     """The elements that loops cover without a gap and each once: every loop takes steps of the size of those inside."""
-    none = {var: index(0) for var, _ in walked}
-    found = []
-    for var, extent in walked:
-        at = [simplified(rewritten(place, {**none, var: index(k)}, _plain)) for k in (0, 1, extent - 1)]
-        step, whole = (as_int(simplified(other - at[0])) for other in at[1:])
-        if step is None or whole != step * (extent - 1):
-            raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
-        found.append((step, extent))
-    corner = simplified(rewritten(place, {var: index(extent - 1) for var, extent in walked}, _plain))
-    start = simplified(rewritten(place, none, _plain))
     covered = 1
-    for step, extent in sorted(found):
-        if step != covered:
+    extents = {var: extent for var, extent in access.loops if var in steps}
+    for var in sorted(steps, key=lambda var: (steps[var], extents[var])):
+        if extents[var] > 1 and steps[var] != covered:
             raise _several_times(access)
-        covered *= extent
-    if as_int(simplified(corner - start)) != covered - 1:
-        raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
+        covered *= extents[var]
     return covered
+
+
+def _linear(expr: Any, variables: list[Any]) -> tuple[dict[Any, int] | None, Any]:
+    """``expr`` as a sum of variables times whole numbers, and what is left without them; (None, ...) if it is none."""
+    if isinstance(expr, Var) and any(expr.same_as(var) for var in variables):
+        return {expr: 1}, index(0)
+    if not any(uses(expr, var) for var in variables):
+        return {}, expr
+    if isinstance(expr, (prim.Add, prim.Sub)):
+        sign = 1 if isinstance(expr, prim.Add) else -1
+        (a, start_a), (b, start_b) = _linear(expr.a, variables), _linear(expr.b, variables)
+        if a is not None and b is not None:
+            return {v: a.get(v, 0) + sign * b.get(v, 0) for v in {**a, **b}}, type(expr)(start_a, start_b)
+    if isinstance(expr, prim.Mul):
+        factor, other = (expr.a, expr.b) if as_int(expr.a) is not None else (expr.b, expr.a)
+        inner, start = _linear(other, variables)
+        scale = as_int(factor)
+        if inner is not None and scale is not None:
+            return {var: step * scale for var, step in inner.items()}, start * factor
+    return None, expr
 
 
 def _several_times(access: Access) -> UnknownAccessError:
     return UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
-
-
-def _plain(buffer: Any, indices: list[Any]) -> Any:
-    return buffer[tuple(indices)]
 
 
 def buffer_bytes(buffer: Any) -> int:

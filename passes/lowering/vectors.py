@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # TVM puts an array on the stack, where LLVM can make registers of it, only below this size.
-_STACK_BYTES = 1024
+STACK_BYTES = 1024
 # SSE and NEON; on other targets short loops.
 PORTABLE_VECTOR_BYTES = 16
 # By bytes of a vector register: how many sums may live in registers beside operands.
@@ -26,4 +26,4 @@ class Vectors:
     def accumulators(self) -> int:
         """Registers for sums."""
         most = _ACCUMULATORS.get(self.register_bytes, 8)
-        return min(most, (_STACK_BYTES - 1) // self.register_bytes)
+        return min(most, (STACK_BYTES - 1) // self.register_bytes)

@@ -48,7 +48,8 @@ class UnknownAccessError(Exception):
 def accesses(function: Any, program: Array, table: int, weights: Container[int] = ()) -> Accesses:
     """All allocations and DRAM accesses of ``function``, which executes ``program`` (events, 2: tensor, row).
 
-    The program is parameter ``table``. Of the parameters that are ``weights`` a single number is an immediate operand and left out.
+    The program is parameter ``table``. Of the parameters that are ``weights`` a single number is an immediate operand
+    and left out.
 
     Raises UnknownAccessError where it cannot tell what is executed how often.
     """

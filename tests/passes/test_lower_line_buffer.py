@@ -31,7 +31,7 @@ from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
-from tvm_fusion.passes.relax_tools import bindings, constant_array
+from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
@@ -171,4 +171,8 @@ def test_expected_function() -> None:
     lowered = LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), Accelerator())(mod))
     tvm.ir.assert_structural_equal(lowered["fused_group_0"], golden.expected)
     (call,) = (binding.value for binding in bindings(lowered["main"]) if isinstance(binding.value, relax.Call))
-    assert [tuple(event) for event in constant_array(call.args[1].fields[-1]).tolist()] == list(golden.EVENTS)
+    _, *weights, program = call.args[1].fields
+    assert [tuple(event) for event in constant_array(program).tolist()] == list(golden.EVENTS)
+    convolutions = [binding.value for binding in bindings(mod["main"]) if op_name(binding.value) == "nn.conv2d"]
+    for found, convolution in zip(weights, convolutions, strict=True):
+        assert (constant_array(found) == golden.packed(constant_array(convolution.args[1]))).all()

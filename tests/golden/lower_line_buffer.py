@@ -1,12 +1,16 @@
 """conv3x3 -> relu -> conv1x1 -> add to the input, as one PrimFunc: three rows of the input, one of each result.
 
-The relu is in place (its operand lives in its row), and so is the second convolution (in the row of the sum).
+The relu is in place (its operand lives in its row), and so is the second convolution (in the row of the sum). Written
+for vectors of 16 bytes, four elements. A convolution keeps the four columns by two channels of its row in registers;
+its weights lie by tap row, tap column, input channel, output channel. The first and the last tap of a row see no input
+at the first and the last column.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relax
 from tvm.script import tirx as T
@@ -32,11 +36,16 @@ def before() -> tvm.IRModule:
     return stepwise(build, (1, 2, 4, 4))
 
 
+def packed(weight: np.ndarray) -> np.ndarray:
+    """A weight (output, input, row, column) in the order in which the function reads it."""
+    return weight.transpose(2, 3, 1, 0).reshape(-1)
+
+
 @T.prim_func(private=True)
 def expected(
     p0: T.Buffer((T.int64(1), T.int64(2), T.int64(4), T.int64(4)), "float32"),
-    p1: T.Buffer((T.int64(2), T.int64(2), T.int64(3), T.int64(3)), "float32"),
-    p2: T.Buffer((T.int64(2), T.int64(2), T.int64(1), T.int64(1)), "float32"),
+    p1: T.Buffer((T.int64(36),), "float32"),
+    p2: T.Buffer((T.int64(4),), "float32"),
     program: T.Buffer((T.int64(20), T.int64(2)), "int32"),
     result_0: T.Buffer((T.int64(1), T.int64(2), T.int64(4), T.int64(4)), "float32"),
 ):
@@ -60,58 +69,92 @@ def expected(
     relu_1_rows = T.alloc_buffer((T.int64(1), T.int64(8)), scope="global.sram")
     input_0_rows = T.alloc_buffer((T.int64(3), T.int64(8)), scope="global.sram")
     weight_0_1 = T.alloc_buffer((T.int64(36),), scope="global.sram")
-    conv2d_nchw_0 = T.alloc_buffer((T.int64(1),), scope="global.accumulator")
     weight_2_1 = T.alloc_buffer((T.int64(4),), scope="global.sram")
-    conv2d_nchw_2 = T.alloc_buffer((T.int64(1),), scope="global.accumulator")
-    for w0, w1, w2, w3 in T.grid(T.int64(2), T.int64(2), T.int64(3), T.int64(3)):
-        weight_0_1[w0 * T.int64(18) + w1 * T.int64(9) + w2 * T.int64(3) + w3] = p1[w0, w1, w2, w3]
-    for w0, w1, w2, w3 in T.grid(T.int64(2), T.int64(2), T.int64(1), T.int64(1)):
-        weight_2_1[w0 * T.int64(2) + w1 + w2 + w3] = p2[w0, w1, w2, w3]
+    for vector in range(T.int64(9)):
+        for lane in T.vectorized(T.int64(4)):
+            weight_0_1[vector * T.int64(4) + lane] = p1[vector * T.int64(4) + lane]
+    for vector in range(T.int64(1)):
+        for lane in T.vectorized(T.int64(4)):
+            weight_2_1[vector * T.int64(4) + lane] = p2[vector * T.int64(4) + lane]
     for event in range(T.int64(20)):
         row: T.let[T.int64] = T.Cast("int64", program[event, T.int64(1)])
         if program[event, T.int64(0)] < 2:
             if program[event, T.int64(0)] < 1:
-                for i0, i1, i3 in T.grid(T.int64(1), T.int64(2), T.int64(4)):
-                    input_0_rows[row % T.int64(3), i3 * T.int64(2) + i0 * T.int64(2) + i1] = p0[i0, i1, row, i3]
+                for i0, i3 in T.grid(T.int64(1), T.int64(4)):
+                    for lane in T.vectorized(T.int64(2)):
+                        input_0_rows[row % T.int64(3), i3 * T.int64(2) + i0 * T.int64(2) + lane] = p0[i0, lane, row, i3]
             else:
-                for v_ff, v_xx in T.grid(T.int64(2), T.int64(4)):
-                    conv2d_nchw_0[T.int64(0)] = T.float32(0.0)
-                    for v_rc, v_ry, v_rx in T.grid(T.int64(2), T.int64(3), T.int64(3)):
-                        conv2d_nchw_0[T.int64(0)] = (
-                            conv2d_nchw_0[T.int64(0)]
-                            + T.if_then_else(
-                                T.int64(1) <= row + v_ry
-                                and row + v_ry < T.int64(5)
-                                and T.int64(1) <= v_xx + v_rx
-                                and v_xx + v_rx < T.int64(5),
-                                input_0_rows[
-                                    (row + v_ry + T.int64(2)) % T.int64(3),
-                                    v_xx * T.int64(2) + v_rx * T.int64(2) + v_rc - T.int64(2),
-                                ],
-                                T.float32(0.0),
-                            )
-                            * weight_0_1[v_ff * T.int64(18) + v_rc * T.int64(9) + v_ry * T.int64(3) + v_rx]
-                        )
-                    relu_1_rows[T.int64(0), v_xx * T.int64(2) + v_ff] = conv2d_nchw_0[T.int64(0)]
+                sums = T.alloc_local((T.int64(8),))
+                for column in T.unroll(T.int64(4)):
+                    for lane in T.vectorized(T.int64(2)):
+                        sums[column * T.int64(2) + lane] = T.float32(0.0)
+                for tap_row in range(T.int64(3)):
+                    if row + tap_row - T.int64(1) >= T.int64(0) and row + tap_row - T.int64(1) < T.int64(4):
+                        for channel in range(T.int64(2)):
+                            for column in T.unroll(T.int64(3)):
+                                for lane in T.vectorized(T.int64(2)):
+                                    sums[(T.int64(1) + column) * T.int64(2) + lane] = (
+                                        sums[(T.int64(1) + column) * T.int64(2) + lane]
+                                        + input_0_rows[
+                                            (row + tap_row + T.int64(2)) % T.int64(3), column * T.int64(2) + channel
+                                        ]
+                                        * weight_0_1[tap_row * T.int64(12) + channel * T.int64(2) + lane]
+                                    )
+                        for channel in range(T.int64(2)):
+                            for column in T.unroll(T.int64(4)):
+                                for lane in T.vectorized(T.int64(2)):
+                                    sums[column * T.int64(2) + lane] = (
+                                        sums[column * T.int64(2) + lane]
+                                        + input_0_rows[
+                                            (row + tap_row + T.int64(2)) % T.int64(3), column * T.int64(2) + channel
+                                        ]
+                                        * weight_0_1[tap_row * T.int64(12) + channel * T.int64(2) + lane + T.int64(4)]
+                                    )
+                        for channel in range(T.int64(2)):
+                            for column in T.unroll(T.int64(3)):
+                                for lane in T.vectorized(T.int64(2)):
+                                    sums[column * T.int64(2) + lane] = (
+                                        sums[column * T.int64(2) + lane]
+                                        + input_0_rows[
+                                            (row + tap_row + T.int64(2)) % T.int64(3),
+                                            column * T.int64(2) + channel + T.int64(2),
+                                        ]
+                                        * weight_0_1[tap_row * T.int64(12) + channel * T.int64(2) + lane + T.int64(8)]
+                                    )
+                for column in T.unroll(T.int64(4)):
+                    for lane in T.vectorized(T.int64(2)):
+                        relu_1_rows[T.int64(0), column * T.int64(2) + lane] = sums[column * T.int64(2) + lane]
         elif program[event, T.int64(0)] < 3:
-            for v_i1, v_i3 in T.grid(T.int64(2), T.int64(4)):
-                relu_1_rows[T.int64(0), v_i3 * T.int64(2) + v_i1] = T.max(
-                    relu_1_rows[T.int64(0), v_i3 * T.int64(2) + v_i1], T.float32(0.0)
-                )
-        elif program[event, T.int64(0)] < 4:
-            for v_ff, v_xx in T.grid(T.int64(2), T.int64(4)):
-                conv2d_nchw_2[T.int64(0)] = T.float32(0.0)
-                for v_rc in range(T.int64(2)):
-                    conv2d_nchw_2[T.int64(0)] = (
-                        conv2d_nchw_2[T.int64(0)]
-                        + relu_1_rows[T.int64(0), v_xx * T.int64(2) + v_rc] * weight_2_1[v_ff * T.int64(2) + v_rc]
+            for vector in range(T.int64(2)):
+                for lane in T.vectorized(T.int64(4)):
+                    relu_1_rows[T.int64(0), vector * T.int64(4) + lane] = T.max(
+                        relu_1_rows[T.int64(0), vector * T.int64(4) + lane], T.float32(0.0)
                     )
-                add_3_rows[T.int64(0), v_xx * T.int64(2) + v_ff] = conv2d_nchw_2[T.int64(0)]
+        elif program[event, T.int64(0)] < 4:
+            sums = T.alloc_local((T.int64(8),))
+            for column in T.unroll(T.int64(4)):
+                for lane in T.vectorized(T.int64(2)):
+                    sums[column * T.int64(2) + lane] = T.float32(0.0)
+            for channel in range(T.int64(2)):
+                for column in T.unroll(T.int64(4)):
+                    for lane in T.vectorized(T.int64(2)):
+                        sums[column * T.int64(2) + lane] = (
+                            sums[column * T.int64(2) + lane]
+                            + relu_1_rows[T.int64(0), column * T.int64(2) + channel]
+                            * weight_2_1[channel * T.int64(2) + lane]
+                        )
+            for column in T.unroll(T.int64(4)):
+                for lane in T.vectorized(T.int64(2)):
+                    add_3_rows[T.int64(0), column * T.int64(2) + lane] = sums[column * T.int64(2) + lane]
         else:
-            for v_ax1, v_ax3 in T.grid(T.int64(2), T.int64(4)):
-                add_3_rows[T.int64(0), v_ax3 * T.int64(2) + v_ax1] = (
-                    add_3_rows[T.int64(0), v_ax3 * T.int64(2) + v_ax1]
-                    + input_0_rows[row % T.int64(3), v_ax3 * T.int64(2) + v_ax1]
-                )
-            for i0, i1, i3 in T.grid(T.int64(1), T.int64(2), T.int64(4)):
-                result_0[i0, i1, row, i3] = add_3_rows[T.int64(0), i3 * T.int64(2) + i0 * T.int64(2) + i1]
+            for vector in range(T.int64(2)):
+                for lane in T.vectorized(T.int64(4)):
+                    add_3_rows[T.int64(0), vector * T.int64(4) + lane] = (
+                        add_3_rows[T.int64(0), vector * T.int64(4) + lane]
+                        + input_0_rows[row % T.int64(3), vector * T.int64(4) + lane]
+                    )
+            for i0, i1, vector in T.grid(T.int64(1), T.int64(2), T.int64(1)):
+                for lane in T.vectorized(T.int64(4)):
+                    result_0[i0, i1, row, vector * T.int64(4) + lane] = add_3_rows[
+                        T.int64(0), vector * T.int64(8) + lane * T.int64(2) + i0 * T.int64(2) + i1
+                    ]

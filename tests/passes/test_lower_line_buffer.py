@@ -1,7 +1,8 @@
 """LowerLineBuffer: any plan of any small network gives torch's results, with the memory of the cost model.
 
 TVM_FUSION_EXAMPLES=5000 python -m pytest tests/passes/test_lower_line_buffer.py -m slow
-runs that many random networks (by default 300), three plans of each; the numbers lowered are printed with -s.
+runs that many random networks (by default 300), three plans of each, each for vector registers of a random width; the
+numbers lowered are printed with -s.
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ from tests.strategies import partitions
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
-from tvm_fusion.graph.plan import PartitionPlan
+from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerGroups, extract
 from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP, OPERATORS, SCHEME, group_functions
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
-from tvm_fusion.passes.relax_tools import bindings, constant_array
+from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
 PLAIN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 ROOMY = Accelerator(buffer_bytes=10**9)
 SMALL = Accelerator(buffer_bytes=600)
+WIDTHS = st.sampled_from((16, 32, 64))  # bytes of a vector register
 # Why an operator may stay with TVM: its arithmetic goes over all rows before any is done, or TVM has no loops for it.
 KNOWN_REASONS = (
     "is no single assignment",
@@ -68,12 +70,12 @@ class Lowered:
         limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
         return self.groups[True] / max(1, self.groups.total() - limited)
 
-    def check(self, network: Network, plan: PartitionPlan, accelerator: Accelerator) -> None:
+    def check(self, network: Network, plan: PartitionPlan, accelerator: Accelerator, vector_bytes: int) -> None:
         """Lower, verify, compile, run and compare one plan."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LoweringWarning)
             grouped = FuseByPlan(plan, accelerator)(network.module())
-            lowered = VerifyMemory()(LowerLineBuffer()(grouped))
+            lowered = VerifyMemory()(LowerLineBuffer(vector_bytes=vector_bytes)(grouped))
         relax.analysis.well_formed(lowered)
         said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
         self._check_groups(lowered, extract(network.module()).graph, said)
@@ -100,6 +102,11 @@ class Lowered:
                 assert int(attributes[IR_DRAM_BYTES]) == cost.dram_bytes
 
 
+def alone_as_layers(plan: PartitionPlan) -> PartitionPlan:
+    """The plan with the scheme "layer" for every operator that is a group of its own."""
+    return PartitionPlan(tuple(Group(g.operators, "layer") if len(g.operators) == 1 else g for g in plan.groups))
+
+
 def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
     """Random networks: one group of all that hangs together, and two random plans each; at times little memory."""
     counted = Lowered()
@@ -108,10 +115,13 @@ def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
     @options
     def check(data: st.DataObject, network: Network) -> None:
         graph = extract(network.module()).graph
-        counted.check(network, whole(graph), ROOMY)
+        counted.check(network, whole(graph), ROOMY, data.draw(WIDTHS))
         for _ in range(2 if len(graph) > 1 else 0):
             plan = data.draw(partitions(graph))
-            counted.check(network, plan, data.draw(st.sampled_from((ROOMY, ROOMY, ROOMY, SMALL))))
+            if data.draw(st.booleans()):
+                plan = alone_as_layers(plan)
+            accelerator = data.draw(st.sampled_from((ROOMY, ROOMY, ROOMY, SMALL)))
+            counted.check(network, plan, accelerator, data.draw(WIDTHS))
 
     check()
     return counted
@@ -171,4 +181,8 @@ def test_expected_function() -> None:
     lowered = LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), Accelerator())(mod))
     tvm.ir.assert_structural_equal(lowered["fused_group_0"], golden.expected)
     (call,) = (binding.value for binding in bindings(lowered["main"]) if isinstance(binding.value, relax.Call))
-    assert [tuple(event) for event in constant_array(call.args[1].fields[-1]).tolist()] == list(golden.EVENTS)
+    _, *weights, program = call.args[1].fields
+    assert [tuple(event) for event in constant_array(program).tolist()] == list(golden.EVENTS)
+    convolutions = [binding.value for binding in bindings(mod["main"]) if op_name(binding.value) == "nn.conv2d"]
+    for found, convolution in zip(weights, convolutions, strict=True):
+        assert (constant_array(found) == golden.packed(constant_array(convolution.args[1]))).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Callable
@@ -10,10 +9,13 @@ from typing import Any
 
 import pytest
 import tvm
+from tvm import relax
+from tvm.relax import op
 
 from tests.golden import lower_line_buffer as golden
-from tests.passes.modules import copied, run
+from tests.passes.modules import copied, run, stepwise
 from tests.passes.networks import NETWORKS, named, plan_of, whole
+from tests.passes.tampering import NAME, edited, lowered, with_function
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes import FuseByPlan, LowerGroups, extract
@@ -28,32 +30,7 @@ from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
-NAME = "fused_group_0"
 LOWERED = [name for name in NETWORKS if name != "tuple of an operator"]  # topk stays with TVM
-
-
-@functools.cache
-def lowered() -> tvm.IRModule:
-    """The network of the golden module: conv3x3 -> relu -> conv1x1 -> add, 320 bytes on chip, 416 from and to DRAM."""
-    mod = golden.before()
-    return LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), Accelerator())(mod))
-
-
-def with_function(function: Any) -> tvm.IRModule:
-    """The lowered module with another PrimFunc for its group."""
-    mod = lowered()
-    result = tvm.IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
-    result[NAME] = function
-    return result
-
-
-def edited(*changes: tuple[str, str]) -> tvm.IRModule:
-    """The lowered module with parts of its group's TVMScript replaced, each of which must be there."""
-    text = lowered()[NAME].script()
-    for old, new in changes:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    return with_function(tvm.script.from_source(text))
 
 
 def test_script_reads_back_as_the_function_that_was_written() -> None:
@@ -77,73 +54,23 @@ def test_attribute_that_is_off_by_one(attribute: str, what: str, by: int) -> Non
 
 @pytest.mark.parametrize(("lines", "by"), [(2, -32), (4, 32)])
 def test_ring_with_another_number_of_lines(lines: int, by: int) -> None:
-    ring = "input_0_rows = T.alloc_buffer((T.int64({}), T.int64(8))"
+    ring = "input_0_rows = T.alloc_buffer(({}, 8)"
     message = f"{NAME} holds on chip {320 + by} bytes by its TIR, 320 by the cost model: {by:+d}"
     with pytest.raises(MemoryMismatchError, match=re.escape(message)):
         VerifyMemory()(edited((ring.format(3), ring.format(lines))))
 
 
-LOAD = "input_0_rows[row % T.int64(3), i3 * T.int64(2) + i0 * T.int64(2) + i1] = p0[i0, i1, row, i3]"
-STORE = "result_0[i0, i1, row, i3] = add_3_rows[T.int64(0), i3 * T.int64(2) + i0 * T.int64(2) + i1]"
-WEIGHT = "weight_2_1[w0 * T.int64(2) + w1 + w2 + w3] = p2[w0, w1, w2, w3]"
-SCRATCH = 'T.alloc_buffer((T.int64(1),), scope="global.accumulator")'
-ROW = 'T.alloc_buffer((T.int64(1), T.int64(8)), scope="global.sram")'
-SUM = "add_3_rows[T.int64(0), v_xx * T.int64(2) + v_ff] = conv2d_nchw_2[T.int64(0)]"
-AGAIN = "at one place several times"
-TAMPERED: dict[str, tuple[tuple[str, str], str]] = {
-    "an input row is read twice": ((LOAD, LOAD + " + p0[i0, i1, row, i3]"), AGAIN),
-    "an input row is read again for an operator": ((SUM, SUM + " + p0[0, v_ff, row, v_xx]"), AGAIN),
-    "always the first row is read": ((LOAD, LOAD.replace("i1, row", "i1, 0")), AGAIN),
-    "one column is read": ((LOAD, LOAD.replace("p0[i0, i1, row, i3]", "p0[i0, i1, row, 0]")), AGAIN),
-    "an element is read at a computed place": ((LOAD, LOAD.replace("row, i3]", "row, 3 - i3]")), AGAIN),
-    "nothing is stored": ((STORE, STORE.replace("result_0[i0, i1, row, i3]", "add_3_rows[0, 0]")), "288 .* 416 .*-128"),
-    "the first row alone is stored": ((STORE, STORE.replace("i1, row", "i1, 0")), AGAIN),
-    "the result is read back": ((STORE, STORE + " + result_0[i0, i1, row, i3]"), AGAIN),
-    "a weight is not loaded": ((WEIGHT, WEIGHT.replace("p2[w0, w1, w2, w3]", "T.float32(1)")), "400 .* 416 .*-16"),
-    "a weight is read from DRAM when it is used": (
-        ("* weight_2_1[v_ff * T.int64(2) + v_rc]", "* p2[v_ff, v_rc, 0, 0]"),
-        AGAIN,
-    ),
-    "a weight is loaded for every row": (
-        (
-            "                for v_i1, v_i3 in",
-            "                for w0, w1 in T.grid(2, 2):\n"
-            "                    weight_2_1[w0 * 2 + w1] = p2[w0, w1, 0, 0]\n"
-            "                for v_i1, v_i3 in",
-        ),
-        AGAIN,
-    ),
-    "rows are loaded where a value decides": (
-        (
-            f"                    {LOAD}",
-            f"                    if input_0_rows[0, 0] < T.float32(0):\n                        {LOAD}",
-        ),
-        "a condition that is not known before it runs",
-    ),
-    "the whole program runs twice": (
-        ("for event in range(T.int64(20)):", "for again, event in T.grid(2, T.int64(20)):"),
-        AGAIN,
-    ),
-    "a part of the program runs": (
-        ("for event in range(T.int64(20)):", "for event in range(19):"),
-        "not executed once",
-    ),
-    "a buffer of another scope": (
-        (f"conv2d_nchw_2 = {SCRATCH}", f"conv2d_nchw_2 = {SCRATCH}".replace("accumulator", "other")),
-        "'conv2d_nchw_2' is in neither scope",
-    ),
-    "a line buffer counted as a sum": (
-        (f"relu_1_rows = {ROW}", f"relu_1_rows = {ROW}".replace("sram", "accumulator")),
-        r"288 bytes .* 320 .*-32",
-    ),
-}
+@pytest.mark.xfail(strict=True, raises=MemoryMismatchError, reason="the input is taken for the program")
+def test_input_of_the_shape_and_dtype_of_the_program() -> None:
+    def build(emit: Any, x: Any) -> Any:
+        tripled = emit(op.multiply(emit(op.maximum(x, relax.const(1))), relax.const(3)))
+        return op.maximum(tripled, relax.const(9))
 
-
-@pytest.mark.parametrize("name", TAMPERED)
-def test_tampering_is_found(name: str) -> None:
-    change, message = TAMPERED[name]
-    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
-        VerifyMemory()(edited(change))
+    mod = stepwise(build, (6, 2), dtype="int32")
+    rows = LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), Accelerator())(mod))
+    program, x = rows[NAME].params[1], rows[NAME].params[0]
+    assert [int(size) for size in program.shape] == [int(size) for size in x.shape] == [6, 2]
+    VerifyMemory()(rows)
 
 
 def test_call_without_its_program() -> None:
@@ -172,7 +99,7 @@ def test_memory_map_of_the_golden_group() -> None:
         "weight_0_1": (160, 144),
         "weight_2_1": (304, 16),
     }
-    assert int(verified[NAME].attrs[ACCUMULATOR_BYTES]) == 8
+    assert int(verified[NAME].attrs[ACCUMULATOR_BYTES]) == 0
 
 
 @pytest.mark.parametrize("alignment", [1, 4, 64, 100, 4096])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -9,14 +10,17 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
+from tvm_fusion.errors import CompileError
 from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lowering.group import Group, read_group
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
-from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE
 from tvm_fusion.passes.lowering.row_function import RowFunction, row_function
 from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_function
+
+_SCOPE = re.compile(r"(global|shared|local)(\.\w+)*")
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
@@ -27,9 +31,16 @@ class LowerLineBuffer:
     operator adds up in scope "global.accumulator"; inputs are read and outputs written once. Each PrimFunc keeps the
     group's attributes and takes one more argument, the order of its rows. A group with an operator that does not go row
     by row stays as it is, with a LoweringWarning that names the operator and the reason.
+
+    Raises CompileError for a scope that is none of TVM's.
     """
 
     def __init__(self, scope: str = DEFAULT_SCOPE) -> None:
+        if not _SCOPE.fullmatch(scope) or scope == ACCUMULATOR_SCOPE:
+            raise CompileError(
+                f"scope {scope!r} is not allowed; give global, shared or local, or one of these with a tag such as "
+                f"{DEFAULT_SCOPE!r}; {ACCUMULATOR_SCOPE!r} is taken"
+            )
         self.scope = scope
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
@@ -76,7 +87,7 @@ def _found(function: OperatorFunction | NotLowered) -> OperatorFunction:
 
 
 def _warn(name: str, reason: NotLowered) -> None:
-    warnings.warn(f"{name} is left to TVM's own lowering: {reason}", LoweringWarning, stacklevel=3)
+    warnings.warn(LoweringWarning(name, str(reason)), stacklevel=3)
 
 
 def _result_types(call: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tvm
@@ -62,12 +63,17 @@ def _within(kind: Any, passes: Any, mod: IRModule) -> IRModule:
         return passes(mod)
 
 
-def _tried(target: str, work: Any) -> Any:
-    """``work`` with the target called so. Raises CompileError for what TVM refuses."""
+def known_target(target: str) -> Any:
+    """The TVM target called so. Raises CompileError if there is none."""
     try:
-        kind = tvm.target.Target(target)
+        return tvm.target.Target(target)
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
         raise CompileError(f"TVM knows no target {target!r}: {first_line(error)}") from None
+
+
+def _tried(target: str, work: Callable[[Any], Any]) -> Any:
+    """What ``work`` makes for a target. Raises CompileError for what TVM refuses."""
+    kind = known_target(target)
     try:
         return work(kind)
     except FusionError:

@@ -47,6 +47,13 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     return LoadedNetwork(network.name, network.module, extraction.graph)
 
 
+def check_target(target: str) -> None:
+    """Raise CompileError unless TVM knows the target."""
+    from tvm_fusion.passes.compile_plan import known_target
+
+    known_target(target)
+
+
 def build(
     network: LoadedNetwork,
     plan: PartitionPlan,
@@ -99,7 +106,7 @@ def build(
 
 def _linked(executable: Any) -> bytes:
     """The shared library. Raises CompileError where the system's compiler does not make it."""
-    from tvm_fusion.frontends.messages import first_line
+    from tvm_fusion.frontends.messages import joined
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.so"
@@ -107,6 +114,6 @@ def _linked(executable: Any) -> bytes:
             executable.export_library(str(path))
         except (RuntimeError, OSError, ValueError) as error:
             raise CompileError(
-                f"TVM cannot link the library (is a C++ compiler for the target installed?): {first_line(error)}"
+                f"TVM cannot link the library (is a C++ compiler for the target installed?): {joined(error)}"
             ) from None
         return path.read_bytes()

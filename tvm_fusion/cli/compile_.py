@@ -108,6 +108,7 @@ def compile_(
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
+        building.check_target(target)
         network = building.load(net, batch, seed)
     if plan is not None:
         from tvm_fusion.graph.plan_io import load_plan

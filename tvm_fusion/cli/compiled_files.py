@@ -29,7 +29,7 @@ def is_folder(output: Path) -> bool:
             check_writable(path)
         return False
     if output.is_dir():
-        if not (output / METADATA).is_file() and any(output.iterdir()):
+        if not (output / LIBRARY).is_file() and any(output.iterdir()):
             raise CompileError(
                 f"folder {str(output)!r} holds other files than 'tvm-fusion compile' writes; give a new or empty folder"
             )
@@ -45,11 +45,11 @@ def is_folder(output: Path) -> bool:
 
 def write_library(built: Built, output: Path) -> dict[str, Any]:
     """Write the library, then its metadata and memory report as one JSON file, which is returned."""
-    from tvm_fusion.files import write_bytes_atomic
+    from tvm_fusion.files import write_bytes_atomic, write_text_atomic
 
     metadata = {**built.report, **built.facts, "library": output.name}
     write_bytes_atomic(output, built.code)
-    _write_json(output.with_suffix(".json"), metadata)
+    write_text_atomic(output.with_suffix(".json"), _json(metadata))
     return metadata
 
 
@@ -65,21 +65,23 @@ def write_folder(
     from tvm_fusion.graph.plan_io import save_plan
     from tvm_fusion.reports.memory_table import memory_markdown
 
+    facts = {**built.facts, "library": LIBRARY}
+    texts = {
+        MEMORY: _json(built.report),
+        MEMORY_TEXT: memory_markdown(built.report),
+        SNIPPET: snippet(facts["network"], facts["inputs"], LIBRARY),
+        METADATA: _json(facts),
+    }
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise CompileError(f"cannot make folder {str(folder)!r}: {error.strerror or error}") from None
-    facts = {**built.facts, "library": LIBRARY}
     write_bytes_atomic(folder / LIBRARY, built.code)
     save_plan(folder / PLAN, plan, graph, **plan_facts)
-    _write_json(folder / MEMORY, built.report)
-    write_text_atomic(folder / MEMORY_TEXT, memory_markdown(built.report))
-    write_text_atomic(folder / SNIPPET, snippet(facts["network"], facts["inputs"], LIBRARY))
-    _write_json(folder / METADATA, facts)
+    for name, text in texts.items():
+        write_text_atomic(folder / name, text)
     return {**built.report, **facts}
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    from tvm_fusion.files import write_text_atomic
-
-    write_text_atomic(path, json.dumps(data, indent=1) + "\n")
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1) + "\n"

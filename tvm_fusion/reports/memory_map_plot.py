@@ -7,6 +7,7 @@ from typing import Any
 
 from tvm_fusion.errors import FusionError
 from tvm_fusion.reports.figures import new_figure, write_png
+from tvm_fusion.reports.memory_table import bits_of
 
 _COLOURS = {"line buffers": "#4477aa", "weights": "#ccbb44"}
 _WIDEST_INCHES = 40
@@ -40,7 +41,9 @@ def _draw(axes: Any, groups: list[dict[str, Any]], report: dict[str, Any]) -> No
                 columns, sizes, bottom=addresses, width=0.8, color=colour, edgecolor="black", linewidth=0.4
             )
     buffer_bytes = report["accelerator"]["buffer_bytes"]
-    shown["buffer"] = axes.axhline(buffer_bytes / 1024, color="#aa3377", linestyle="--", linewidth=1.2)
+    shown[f"buffer, planned at {bits_of(report['accelerator'])} bits"] = axes.axhline(
+        buffer_bytes / 1024, color="#aa3377", linestyle="--", linewidth=1.2
+    )
     axes.set_xticks(range(len(groups)), [str(group["group"]) for group in groups], fontsize="x-small", rotation=90)
     axes.set_xlim(-0.6, len(groups) - 0.4)
     axes.set_ylim(0, max(buffer_bytes, report["largest_lowered_end_bytes"]) / 1024 * 1.12)

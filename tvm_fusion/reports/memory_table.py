@@ -23,7 +23,7 @@ def memory_summary(report: dict[str, Any]) -> str:
     groups = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     lines = [
         f"{len(report['groups'])} groups: {groups}; {moved / 1e6:.3f} MB of DRAM traffic as planned",
-        f"most on chip: {_kib(report['largest_requirement_bytes'])} KiB as planned, at {_bits(accelerator)} bits; "
+        f"most on chip: {_kib(report['largest_requirement_bytes'])} KiB as planned, at {bits_of(accelerator)} bits; "
         f"the buffer has {_kib(accelerator['buffer_bytes'])} KiB",
     ]
     end = report["largest_lowered_end_bytes"]
@@ -34,7 +34,7 @@ def memory_summary(report: dict[str, Any]) -> str:
 
 def memory_markdown(report: dict[str, Any]) -> str:
     """One row a group, and below it why groups were not lowered."""
-    accelerator = report["accelerator"]
+    bits, name = bits_of(report["accelerator"]), report["accelerator"]["name"]
     table = Table(box=box.MARKDOWN)
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("operators", "scheme", "fits") else "right", no_wrap=True)
@@ -61,7 +61,7 @@ def memory_markdown(report: dict[str, Any]) -> str:
             "",
             *(f"- {line}" for line in memory_summary(report).splitlines()),
             "",
-            f"Bytes. Planned: at {_bits(accelerator)} bits (activations/weights), accelerator {accelerator['name']!r}.",
+            f"Bytes. Planned: at {bits} bits (activations/weights), accelerator {name!r}.",
             "Lowered: read off the compiled code, at the network's own element widths.",
             "Sums are what operators add up in, held beside line buffers and weights.",
             "",
@@ -76,5 +76,6 @@ def _kib(count: int) -> str:
     return f"{count / 1024:,.1f}"
 
 
-def _bits(accelerator: dict[str, Any]) -> str:
+def bits_of(accelerator: dict[str, Any]) -> str:
+    """Bits of an activation and a weight on an accelerator (its JSON): "8/8", "dtype/dtype"."""
     return "/".join(str(accelerator[key] or "dtype") for key in ("activation_bits", "weight_bits"))

@@ -1,11 +1,8 @@
-"""compile into a folder, and run what is in it: what is written, what comes out, and what is refused."""
+"""run: what comes out of a compiled network, and what is refused."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,77 +11,13 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.cli.conftest import Cli, write_plan
-from tests.cli.onnx_models import convnet, save
-from tvm_fusion.cli import compiled_folder
-from tvm_fusion.cli.main import run
-
-FILES = {"network.so", "network.json", "plan.json", "memory.json", "run.py"}
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The residual block in two groups, compiled once; tests that change it take a copy."""
-    place = tmp_path_factory.mktemp("compiled")
-    net = convnet(place / "block.onnx")
-    plan = write_plan(place / "plan.json", [0, 1], [2, 3, 4])
-    command = ["compile", net, "--plan", plan, "-o", place / "out", "--buffer", "4KiB", "--json"]
-    assert run([str(argument) for argument in command]) == 0
-    return place / "out"
-
-
-@pytest.fixture
-def folder(compiled: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(compiled, tmp_path / "out"))
-
-
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    path = tmp_path / "x.npy"
-    np.save(path, np.random.default_rng(1).standard_normal((1, 4, 16, 16)).astype(np.float32))
-    return path
+from tests.cli.conftest import Cli
+from tests.cli.onnx_models import save
 
 
 def change(folder: Path, **facts: Any) -> None:
     path = folder / "network.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | facts))
-
-
-def test_files(compiled: Path) -> None:
-    assert {path.name for path in compiled.iterdir()} == FILES
-
-
-def test_memory_report(cli: Cli, compiled: Path) -> None:
-    report = json.loads((compiled / "memory.json").read_text())
-    evaluated = cli("evaluate", compiled.parent / "block.onnx", "--plan", compiled / "plan.json", "--json").json
-    assert report["totals"] == evaluated["totals"]
-    assert report["accelerator"]["buffer_bytes"] == 4096
-    assert [group["function"] for group in report["groups"]] == ["fused_group_0", "fused_group_1"]
-    assert [group["dram_bytes"] for group in report["groups"]] == [g["dram_bytes"] for g in evaluated["groups"]]
-    for group in report["groups"]:
-        parts = [part["bytes"] for part in (*group["tensors"], *group["weights"])]
-        assert sum(parts) == group["requirement_bytes"]
-    assert report["groups"][0]["tensors"][0] | {"name": ""} == {
-        "tensor": -1, "name": "", "lines": 3, "height": 16, "bytes": 3 * 4 * 16,
-    }  # fmt: skip
-
-
-def test_memory_report_says_what_the_group_functions_carry(compiled: Path) -> None:
-    from tvm_fusion.frontends import load_network
-    from tvm_fusion.graph.plan_io import load_plan
-    from tvm_fusion.passes import FuseByPlan, extract
-    from tvm_fusion.passes.attributes import BUFFER_BYTES, DRAM_BYTES, SCHEME, group_functions
-
-    module = load_network(str(compiled.parent / "block.onnx")).module
-    plan = load_plan(compiled / "plan.json", extract(module, "block").graph)
-    report = json.loads((compiled / "memory.json").read_text())
-    functions = group_functions(FuseByPlan(plan)(module))
-    assert list(functions) == [group["function"] for group in report["groups"]]
-    for group in report["groups"]:
-        found = functions[group["function"]]
-        assert str(found[SCHEME]) == group["scheme"]
-        assert int(found[BUFFER_BYTES]) == group["requirement_bytes"]
-        assert int(found[DRAM_BYTES]) == group["dram_bytes"]["total"]
 
 
 def test_run_gives_what_the_network_computes(cli: Cli, compiled: Path, image: Path, tmp_path: Path) -> None:
@@ -98,25 +31,6 @@ def test_run_gives_what_the_network_computes(cli: Cli, compiled: Path, image: Pa
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-4, atol=1e-4)
     told = cli("run", compiled, "--input", image, "-o", tmp_path / "y.npy", "--json").json["outputs"]
     assert [(entry["shape"], entry["dtype"]) for entry in told] == [([1, 4, 16, 16], "float32")]
-
-
-def test_snippet_runs(compiled: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(compiled / "run.py")], check=True, capture_output=True, text=True, cwd="/"
-    )
-    assert done.stdout == "(1, 4, 16, 16) float32\n"
-
-
-def test_plan_compiles_again_into_the_same_folder(cli: Cli, folder: Path) -> None:
-    before = (folder / "memory.json").read_bytes()
-    outcome = cli("compile", folder.parent / "block.onnx", "-o", folder)
-    assert outcome.code == 2  # no such network; the folder stays as it was
-    net = convnet(folder.parent / "block.onnx")
-    outcome = cli("compile", net, "--plan", folder / "plan.json", "-o", folder)
-    assert outcome.code == 0, outcome.err
-    assert "run.py" in outcome.out
-    assert (folder / "memory.json").read_bytes() == before
-    assert {path.name for path in folder.iterdir()} == FILES
 
 
 def test_several_inputs_and_outputs(cli: Cli, tmp_path: Path) -> None:
@@ -183,7 +97,7 @@ def test_input_file_that_is_none(cli: Cli, compiled: Path, tmp_path: Path) -> No
 def test_folder_that_is_none(cli: Cli, image: Path, tmp_path: Path) -> None:
     rest = ("--input", image, "-o", tmp_path / "y.npy")
     cli("run", tmp_path / "none", *rest).refused("none", "does not exist")
-    cli("run", image, *rest).refused("x.npy", "no folder")
+    cli("run", image, *rest).refused("x.npy", "neither a folder nor a library")
     cli("run", tmp_path, *rest).refused("network.json")
 
 
@@ -220,15 +134,26 @@ def test_spoiled_folder(
 
 def test_output_that_cannot_be_written(cli: Cli, compiled: Path, image: Path, tmp_path: Path) -> None:
     cli("run", compiled, "--input", image, "-o", tmp_path / "none" / "y.npy").refused("does not exist")
-    cli("compile", compiled.parent / "block.onnx", "-o", image).refused("must end in .so")
-    (tmp_path / "file").write_text("")
-    cli("compile", compiled.parent / "block.onnx", "-o", tmp_path / "file").refused("is a file")
-    cli("compile", compiled.parent / "block.onnx", "-o", tmp_path / "none" / "out").refused("does not exist")
+    cli("run", compiled, "--input", image, "-o", tmp_path).refused("is a folder")
+    twice = ("-o", tmp_path / "y.npy", "-o", tmp_path / "y.npy")
+    cli("run", compiled, "--input", image, *twice).refused("y.npy", "given twice")
 
 
-def test_machine_of_a_target() -> None:
-    here = compiled_folder.machine_of("llvm")
-    assert here["processor"]
-    assert here == compiled_folder.machine_of('{"kind": "llvm", "mcpu": "haswell"}')
-    arm = compiled_folder.machine_of('{"kind": "llvm", "mtriple": "aarch64-linux-gnu"}')
-    assert arm == {"processor": "aarch64", "system": "Linux"}
+def test_library_of_another_processor_in_place_of_ours(cli: Cli, folder: Path, image: Path) -> None:
+    """An ELF file for AArch64 (its header says 183), as a folder copied together from two machines may hold."""
+    path = folder / "network.so"
+    code = bytearray(path.read_bytes())
+    code[18:20] = (183).to_bytes(2, "little")
+    path.write_bytes(code)
+    cli("run", folder, "--input", image, "-o", folder / "y.npy").refused("network.so", "SHA-256")
+
+
+def test_library_with_its_metadata_runs_without_a_folder(cli: Cli, compiled: Path, image: Path, tmp_path: Path) -> None:
+    net, plan, library = compiled.parent / "block.onnx", compiled / "plan.json", tmp_path / "net.so"
+    assert cli("compile", net, "--plan", plan, "-o", library).code == 0
+    for place, name in ((library, "a.npy"), (compiled, "b.npy")):
+        outcome = cli("run", place, "--input", image, "-o", tmp_path / name)
+        assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"))
+    (tmp_path / "net.json").unlink()
+    cli("run", library, "--input", image, "-o", tmp_path / "y.npy").refused("net.json")

@@ -87,7 +87,7 @@ def test_input_file_that_is_none(cli: Cli, compiled: Path, tmp_path: Path) -> No
     y = tmp_path / "y.npy"
     cli("run", compiled, "--input", tmp_path / "none.npy", "-o", y).refused("none.npy", "No such file")
     cli("run", compiled, "--input", tmp_path, "-o", y).refused("Is a directory")
-    for text in (b"", b"hello", b"\x93NUMPY\x01\x00\x05\x00{"):
+    for text in (b"", b"hello", b"\x93NUMPY\x01\x00\x05\x00{", b"\x93NUMPY\x01\x00\x02\x00{\n"):
         (tmp_path / "bad.npy").write_bytes(text)
         cli("run", compiled, "--input", tmp_path / "bad.npy", "-o", y).refused("bad.npy", ".npy")
     np.savez(tmp_path / "many.npz", a=np.zeros(1))
@@ -121,6 +121,10 @@ def _cut(folder: Path) -> None:
         (
             lambda folder: change(folder, machine={"processor": "z80", "system": "CP/M"}),
             ("z80 CP/M", "compile it again"),
+        ),
+        (
+            lambda folder: change(folder, inputs=[{"name": "x", "shape": [4], "dtype": "bfloat16"}]),
+            ("'bfloat16'", "cannot hold it"),
         ),
     ],
 )

@@ -41,7 +41,7 @@ def run_(
         network = open_compiled(compiled)
     _check_count("input", inputs, network.inputs, network.network)
     _check_count("output", output, network.outputs, network.network)
-    for entry in network.outputs:
+    for entry in (*network.inputs, *network.outputs):
         _kind(entry["dtype"])
     arrays = [_load(path, wanted) for path, wanted in zip(inputs, network.inputs, strict=True)]
     with session.quiet(verbose):
@@ -81,7 +81,7 @@ def _load(path: Path, wanted: dict[str, Any]) -> npt.NDArray[Any]:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise CompileError(f"cannot read input {str(path)!r}: {error.strerror or error}") from None
-    except (ValueError, EOFError, SyntaxError, MemoryError) as error:
+    except Exception as error:  # NumPy lets errors of Python's tokenizer through where a header is spoiled
         raise CompileError(f"input {str(path)!r} is no NumPy array file (.npy): {error}") from None
     if not isinstance(array, np.ndarray):
         raise CompileError(f"input {str(path)!r} holds several arrays (.npz); give one .npy file an input")
@@ -98,9 +98,12 @@ def _kind(dtype: str) -> str:
     import numpy as np
 
     try:
-        return np.dtype(dtype).str[1:]
+        found = np.dtype(dtype).str[1:]
     except TypeError:
-        raise CompileError(f"dtype {dtype!r} of the network is none of NumPy's; a .npy file cannot hold it") from None
+        found = "V"
+    if found.startswith("V"):  # unknown, or of a package that teaches NumPy bfloat16 and the like
+        raise CompileError(f"dtype {dtype!r} of the network is none of NumPy's own; a .npy file cannot hold it")
+    return found
 
 
 def _saved(array: npt.NDArray[Any]) -> bytes:

@@ -90,7 +90,7 @@ def try_network(source: str, buffer: str | None, algorithm: str, record: Record)
             stage, begin = STAGES[2], time.perf_counter()
             from tvm_fusion.passes.execute import compare_with_unfused
 
-            error = compare_with_unfused(network.module, found.result.plan)
+            error = compare_with_unfused(network.module, found.result.plan, accelerator=hardware)
             record.add(largest_relative_error=error, compile_and_run_seconds=time.perf_counter() - begin)
             stage = ""
     except Exception as problem:

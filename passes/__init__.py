@@ -1,4 +1,4 @@
-"""TVM passes: normalize a network, read its operators, group them, compile it.
+"""TVM passes: normalize a network, read its operators, group them, lower groups to line buffers, compile.
 
 Importing this package registers the pipeline "tvm-fusion", so that
 ``tvm.compile(mod, target, relax_pipeline="tvm-fusion")`` knows it.
@@ -12,8 +12,12 @@ from tvm_fusion.passes.ffi_errors import register_errors
 from tvm_fusion.passes.fold_quantization import FoldQuantization, fold_quantization
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
+from tvm_fusion.passes.group_memory import GroupMemory, group_memory
+from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.normalize import Normalize, normalize
 from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
+from tvm_fusion.passes.verify_memory import VerifyMemory
 from tvm_fusion.passes.verify_plan import VerifyPlan
 
 __all__ = [
@@ -21,12 +25,17 @@ __all__ = [
     "FoldQuantization",
     "FuseByPlan",
     "FusionSearch",
+    "GroupMemory",
     "LowerGroups",
+    "LowerLineBuffer",
+    "LoweringWarning",
     "Normalize",
+    "VerifyMemory",
     "VerifyPlan",
     "compile_plan",
     "extract",
     "fold_quantization",
+    "group_memory",
     "normalize",
     "pipeline",
 ]

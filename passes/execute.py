@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
+from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CompileError
 from tvm_fusion.graph.plan import PartitionPlan
 
@@ -59,20 +60,27 @@ def largest_relative_error(found: list[Array], expected: list[Array]) -> float:
     return worst
 
 
-def compare_with_unfused(module: tvm.IRModule, plan: PartitionPlan, target: str = "llvm", seed: int = 0) -> float:
+def compare_with_unfused(
+    module: tvm.IRModule,
+    plan: PartitionPlan,
+    target: str = "llvm",
+    seed: int = 0,
+    accelerator: Accelerator | None = None,
+) -> float:
     """Compile ``module`` with ``plan`` and, as it was imported, without; run both; return the largest relative error.
 
+    Groups that execute as line buffers on ``accelerator`` (by default the plan's own) are lowered so.
     A network that ends in a softmax is compared a second time where that starts. Raises CompileError if the unfused
     network's results are not finite.
     """
     from tvm_fusion.passes.before_softmax import before_softmax
 
-    error = _error(module, plan, target, seed)
+    error = _error(module, plan, target, seed, accelerator)
     shorter = before_softmax(module, plan)
-    return error if shorter is None else max(error, _error(*shorter, target, seed))
+    return error if shorter is None else max(error, _error(*shorter, target, seed, accelerator))
 
 
-def _error(module: tvm.IRModule, plan: PartitionPlan, target: str, seed: int) -> float:
+def _error(module: tvm.IRModule, plan: PartitionPlan, target: str, seed: int, accelerator: Accelerator | None) -> float:
     from tvm_fusion.passes import compile_plan
 
     inputs = random_inputs(module, seed)
@@ -81,4 +89,4 @@ def _error(module: tvm.IRModule, plan: PartitionPlan, target: str, seed: int) ->
         raise CompileError(
             "the unfused network gives infinite or undefined results on random input; nothing to compare"
         )
-    return largest_relative_error(run_executable(compile_plan(module, plan, target=target), inputs), expected)
+    return largest_relative_error(run_executable(compile_plan(module, plan, accelerator, target), inputs), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -9,6 +10,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
+from tvm_fusion.errors import CompileError
 from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lowering.dram import rows_shape
@@ -17,7 +19,7 @@ from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
 from tvm_fusion.passes.lowering.layer_function import LayerFunction
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
-from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
 from tvm_fusion.passes.lowering.row_function import RowFunction
 from tvm_fusion.passes.lowering.row_layouts import row_layouts
 from tvm_fusion.passes.lowering.vectors import PORTABLE_VECTOR_BYTES, Vectors
@@ -25,6 +27,7 @@ from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_
 
 LBDF = "lbdf"
 _WRITERS = (LBDF, "layer")
+_SCOPE = re.compile(r"(global|shared|local)(\.\w+)*")
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
@@ -35,9 +38,17 @@ class LowerLineBuffer:
     operator adds up in scope "global.accumulator"; inputs are read and outputs written once. Each PrimFunc keeps the
     group's attributes and takes one more argument, the order of its rows. A group with an operator that does not go row
     by row stays as it is, with a LoweringWarning that names the operator and the reason.
+
+    Raises CompileError for a scope that is none of TVM's.
     """
 
     def __init__(self, scope: str = DEFAULT_SCOPE, vector_bytes: int | None = None) -> None:
+        taken = (ACCUMULATOR_SCOPE, REGISTER_SCOPE)
+        if not _SCOPE.fullmatch(scope) or scope in taken:
+            raise CompileError(
+                f"scope {scope!r} is not allowed; give global or shared, or global, shared or local with a tag such as "
+                f"{DEFAULT_SCOPE!r}; {' and '.join(map(repr, taken))} are taken"
+            )
         self.scope = scope
         self.vector_bytes = vector_bytes
 
@@ -124,7 +135,7 @@ class _Lowering:
 
     def _refuse(self, name: str, reason: NotLowered) -> None:
         if self._scheme(name) == LBDF:  # a layer alone keeps no rows either way
-            warnings.warn(f"{name} is left to TVM's own lowering: {reason}", LoweringWarning, stacklevel=5)
+            warnings.warn(LoweringWarning(name, str(reason)), stacklevel=5)
 
     def module(self) -> IRModule:
         """The module with the lowered functions, which main calls by call_tir."""

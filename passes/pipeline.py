@@ -1,4 +1,4 @@
-"""The build pipeline "tvm-fusion": group, lower every group to a PrimFunc, then what TVM does to every module."""
+"""The build pipeline "tvm-fusion": group, lower groups to line buffers, verify them, then TVM's own steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,36 @@ from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes.attributes import keep_attributes
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
+from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+from tvm_fusion.passes.verify_memory import VerifyMemory
 
 NAME = "tvm-fusion"
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerGroups")
 class LowerGroups:
-    """Operators become TIR and every primitive group one PrimFunc, which keeps the group's attributes."""
+    """Operators become TIR and every primitive group one PrimFunc, which keeps the group's attributes.
+
+    Groups that are PrimFuncs already stay as they are.
+    """
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
         """The lowered module; ``mod`` stays as it is."""
         steps = (relax.transform.LegalizeOps(), relax.transform.AnnotateTIROpPattern(), relax.transform.FuseTIR())
         return keep_attributes(mod, tvm.transform.Sequential(steps)(mod))
+
+
+def lowering_passes(
+    lower: bool = True, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None
+) -> tuple[tvm.transform.Pass, ...]:
+    """What lowers grouped functions to line buffers and checks them; nothing with ``lower=False``.
+
+    See LowerLineBuffer (``scope``) and VerifyMemory (the others). What these leave is for LowerGroups.
+    """
+    if not lower:
+        return ()
+    return LowerLineBuffer(scope), VerifyMemory(scope, alignment, buffer_bytes)
 
 
 def pipeline(
@@ -37,16 +55,22 @@ def pipeline(
     time_limit_seconds: float | None = None,
     repair: str = "random",
     explainer: str = DEFAULT_EXPLAINER,
+    lower: bool = True,
+    scope: str = DEFAULT_SCOPE,
+    alignment: int = 1,
 ) -> tvm.transform.Pass:
     """A Relax pipeline for ``tvm.compile(mod, target, relax_pipeline=...)``.
 
-    Groups by ``plan`` if one is given, else by a search with the other options (see FusionSearch).
+    Groups by ``plan`` if one is given, else by a search with the other options (see FusionSearch). With ``lower``,
+    groups are lowered to line buffers in ``scope`` (a LoweringWarning names those that are not) and their memory is
+    verified, with addresses at multiples of ``alignment`` bytes; without, TVM lowers every group in its own way.
     """
     if plan is not None:
         grouping: Any = FuseByPlan(plan, accelerator)
     else:
         grouping = FusionSearch(accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer)
-    steps = (grouping, LowerGroups(), relax.get_pipeline("default_build"))
+    lowering = lowering_passes(lower, scope, alignment)
+    steps = (grouping, *lowering, LowerGroups(), relax.get_pipeline("default_build"))
     return tvm.transform.Sequential(steps, name=NAME)
 
 

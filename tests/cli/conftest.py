@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.onnx_models import convnet
@@ -62,6 +64,31 @@ def saved_graph(tmp_path: Path) -> Path:
 def network(tmp_path: Path) -> Path:
     """The same block as an ONNX file."""
     return convnet(tmp_path / "block.onnx")
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same block compiled in two groups; network and plan lie beside it. To be read only."""
+    place = tmp_path_factory.mktemp("compiled")
+    net = convnet(place / "block.onnx")
+    plan = write_plan(place / "plan.json", [0, 1], [2, 3, 4])
+    command = ["compile", net, "--plan", plan, "-o", place / "out", "--buffer", "4KiB", "--json"]
+    assert run([str(argument) for argument in command]) == 0
+    return place / "out"
+
+
+@pytest.fixture
+def folder(compiled: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return Path(shutil.copytree(compiled, tmp_path / "out"))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """An input of the block."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(1).standard_normal((1, 4, 16, 16)).astype(np.float32))
+    return path
 
 
 def write_plan(path: Path, *groups: list[int], **extra: Any) -> Path:

@@ -84,7 +84,7 @@ def test_a_wrong_result_behind_a_saturated_softmax_is_seen(tmp_path: Path, monke
     original = passes.compile_plan
     wrong = classifier(tmp_path / "wrong.onnx", 1.001e6)
 
-    def compile_wrong(module: tvm.IRModule, plan: PartitionPlan, target: str) -> object:
+    def compile_wrong(module: tvm.IRModule, plan: PartitionPlan, accelerator: object, target: str) -> object:
         short = before_softmax(wrong, plan_of(wrong))
         assert short is not None
         ends_in_softmax = before_softmax(module, plan_of(module)) is not None

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from typing import Any
 
 import pytest
 import tvm
 from tvm import relax
 
 from tests.passes.modules import run
-from tests.passes.networks import named, plan_of
+from tests.passes.networks import named, plan_of, whole
 from tvm_fusion import passes
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.errors import PlanError, SearchError
+from tvm_fusion.errors import CompileError, MemoryMismatchError, PlanError, SearchError
 from tvm_fusion.graph.plan import Group, PartitionPlan
-from tvm_fusion.passes import FuseByPlan, LowerGroups, extract
-from tvm_fusion.passes.attributes import group_functions
+from tvm_fusion.passes import FuseByPlan, LowerGroups, LoweringWarning, extract
+from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, MEMORY_MAP, group_functions
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
-from tvm_fusion.passes.pipeline import NAME, register
+from tvm_fusion.passes.pipeline import NAME, lowering_passes, register
 
 
 @pytest.mark.parametrize("name", ["residual", "transformer", "branches"])
@@ -79,3 +81,64 @@ def test_error_of_a_pass_keeps_its_class_through_tvm() -> None:
     plan = PartitionPlan((Group((0,)),))
     with pytest.raises(PlanError, match="is in no group"):
         tvm.compile(named("residual"), "llvm", relax_pipeline=relax.get_pipeline("tvm-fusion", plan=plan))
+
+
+def built_groups(mod: tvm.IRModule, monkeypatch: pytest.MonkeyPatch, **options: Any) -> dict[str, dict[str, Any]]:
+    """Attributes of the group functions as they reach TVM's own steps in a build with the pipeline."""
+    seen: list[tvm.IRModule] = []
+
+    @tvm.transform.module_pass(opt_level=0)
+    def look(mod: tvm.IRModule, _context: Any) -> tvm.IRModule:
+        seen.append(mod)
+        return mod
+
+    rest = relax.get_pipeline("default_build")
+    monkeypatch.setattr(relax, "get_pipeline", lambda _name: tvm.transform.Sequential([look, rest]))
+    tvm.compile(mod, "llvm", relax_pipeline=passes.pipeline(plan=whole(extract(mod).graph), **options))
+    return group_functions(seen[0])
+
+
+def test_lowered_groups_carry_their_memory_into_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    (attributes,) = built_groups(named("residual"), monkeypatch, alignment=64).values()
+    addresses = [int(address) for _, address, _ in attributes[MEMORY_MAP]]
+    assert all(address % 64 == 0 for address in addresses)
+    assert sum(int(size) for _, _, size in attributes[MEMORY_MAP]) == int(attributes[IR_BUFFER_BYTES])
+
+
+def test_without_lowering_no_group_is_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    (attributes,) = built_groups(named("residual"), monkeypatch, lower=False).values()
+    assert not {MEMORY_MAP, IR_BUFFER_BYTES} & set(attributes)
+    assert lowering_passes(lower=False) == ()
+
+
+def test_scope_is_that_of_the_buffers() -> None:
+    mod = named("residual")
+    grouped = FuseByPlan(whole(extract(mod).graph))(mod)
+    lowered = tvm.transform.Sequential(lowering_passes(scope="global.scratchpad"))(grouped)
+    assert 'scope="global.scratchpad"' in lowered.script()
+    inputs = random_inputs(mod)
+    assert largest_relative_error(run(LowerGroups()(lowered), inputs), run(mod, inputs)) < 1e-4
+
+
+@pytest.mark.parametrize("scope", ["foo", "", "global.accumulator", "global sram"])
+def test_scope_that_is_none(scope: str) -> None:
+    with pytest.raises(CompileError, match=f"scope '{scope}' is not allowed"):
+        relax.get_pipeline("tvm-fusion", scope=scope)
+
+
+def test_memory_mismatch_keeps_its_class_through_tvm() -> None:
+    mod = named("residual")
+    steps = (FuseByPlan(whole(extract(mod).graph)), *lowering_passes(buffer_bytes=1))
+    with pytest.raises(MemoryMismatchError, match=r"^fused_group_0: .* the buffer has 1$"):
+        tvm.compile(mod, "llvm", relax_pipeline=tvm.transform.Sequential(steps))
+
+
+def test_group_that_is_not_lowered_is_warned_about_once() -> None:
+    mod = named("tuple of an operator")
+    inputs = random_inputs(mod)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        executable = tvm.compile(mod, "llvm", relax_pipeline=passes.pipeline(plan=whole(extract(mod).graph)))
+    (message,) = (warning.message for warning in caught if isinstance(warning.message, LoweringWarning))
+    assert (message.function, "topk" in message.reason) == ("fused_group_0", True)
+    assert largest_relative_error(run_executable(executable, inputs), run(mod, inputs)) < 1e-4

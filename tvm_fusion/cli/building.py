@@ -1,10 +1,10 @@
-"""From a network and a plan to a shared library: the work behind ``tvm-fusion compile``."""
+"""From a network and a plan to a shared library in memory: the work behind ``tvm-fusion compile``."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,17 @@ class LoadedNetwork:
     graph: OperatorGraph
 
 
+@dataclass(frozen=True)
+class Built:
+    """A library with what is known of it: ``facts`` (JSON) say what it takes, gives and runs on, ``report`` is its
+    memory report, ``not_lowered`` has the reason by function of every group that the lowering should have taken."""
+
+    code: bytes
+    facts: dict[str, Any]
+    report: dict[str, Any]
+    not_lowered: Mapping[str, str]
+
+
 def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     """Import and extract a network; ``seed`` makes its weights where it brings none."""
     from tvm_fusion.frontends import load_network
@@ -36,50 +47,73 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     return LoadedNetwork(network.name, network.module, extraction.graph)
 
 
+def check_target(target: str) -> None:
+    """Raise CompileError unless TVM knows the target."""
+    from tvm_fusion.passes.compile_plan import known_target
+
+    known_target(target)
+
+
 def build(
     network: LoadedNetwork,
     plan: PartitionPlan,
     accelerator: Accelerator,
-    target: str,
-    library: Path,
-    metadata_path: Path,
-) -> dict[str, Any]:
-    """Compile, then write library and metadata atomically. Returns the metadata."""
-    from tvm_fusion import __version__
-    from tvm_fusion.cost_models.evaluation import evaluate_plan
-    from tvm_fusion.cost_models.oracle import Oracle
-    from tvm_fusion.files import write_bytes_atomic, write_text_atomic
-    from tvm_fusion.graph.graph_io import tensor_to_json
-    from tvm_fusion.graph.plan_io import plan_to_json
-    from tvm_fusion.passes import compile_plan
+    target: str = "llvm",
+    lower: bool = True,
+    scope: str | None = None,
+    alignment: int = 1,
+) -> Built:
+    """Lower, verify and compile. Raises CompileError, and MemoryMismatchError where addresses exceed the buffer.
 
-    graph = network.graph
-    evaluation = evaluate_plan(graph, plan, Oracle(graph, accelerator))
-    executable = compile_plan(network.module, plan, target=target)
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder) / library.name
-        try:
-            executable.export_library(str(built))
-        except (RuntimeError, OSError, ValueError) as error:
-            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise CompileError(
-                f"TVM cannot link {library.name!r} (is a C++ compiler installed?): {first_line}"
-            ) from None
-        code = built.read_bytes()
-    metadata = {
-        **plan_to_json(plan, graph, accelerator=accelerator.to_json()),
+    They are held against the buffer only if ``accelerator`` counts elements at the network's own widths: a plan in 8
+    bits says nothing of how much a network of wider elements needs.
+    """
+    from tvm_fusion import __version__
+    from tvm_fusion.cost_models.oracle import Oracle
+    from tvm_fusion.passes.compile_plan import build_lowered, lower_plan
+    from tvm_fusion.passes.group_memory import group_memory
+    from tvm_fusion.passes.lowering.not_lowered import collected_lowering_warnings
+    from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+    from tvm_fusion.passes.signature import signature
+    from tvm_fusion.passes.target_machine import target_machine
+    from tvm_fusion.reports.memory_report import memory_report
+
+    scope = scope or DEFAULT_SCOPE
+    own_widths = accelerator.activation_bits is None and accelerator.weight_bits is None
+    limit = accelerator.buffer_bytes if own_widths else None
+    with collected_lowering_warnings() as warned:
+        lowered = lower_plan(network.module, plan, accelerator, target, lower, scope, alignment, limit)
+    reasons = {warning.function: warning.reason for warning in warned}
+    memory = {name: found.to_json() for name, found in group_memory(lowered).items()}
+    report = memory_report(network.graph, plan, Oracle(network.graph, accelerator), memory, reasons)
+    code = _linked(build_lowered(lowered, target))
+    inputs, outputs = signature(network.module)
+    facts = {
+        "network": network.name,
+        "graph_fingerprint": network.graph.fingerprint,
         "target": target,
-        "library": library.name,
+        "machine": target_machine(target),
+        "lowering": {"scope": scope, "alignment": alignment} if lower else None,
         "bytes": len(code),
         "sha256": hashlib.sha256(code).hexdigest(),
-        "valid": evaluation.valid,
-        "totals": evaluation.totals(),
-        "inputs": [tensor_to_json(tensor) for tensor in graph.inputs],
-        "outputs": [tensor_to_json(graph.operators[i]) for i in graph.outputs],
+        "valid": all(group["valid"] for group in report["groups"]),
+        "inputs": [tensor.to_json() for tensor in inputs],
+        "outputs": [tensor.to_json() for tensor in outputs],
         "tvm_fusion": __version__,
     }
-    costs = evaluation.to_json()["groups"]
-    metadata["groups"] = [group | cost for group, cost in zip(metadata["groups"], costs, strict=True)]
-    write_bytes_atomic(library, code)
-    write_text_atomic(metadata_path, json.dumps(metadata, indent=1) + "\n")
-    return metadata
+    return Built(code, facts, report, reasons)
+
+
+def _linked(executable: Any) -> bytes:
+    """The shared library. Raises CompileError where the system's compiler does not make it."""
+    from tvm_fusion.frontends.messages import joined
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.so"
+        try:
+            executable.export_library(str(path))
+        except (RuntimeError, OSError, ValueError) as error:
+            raise CompileError(
+                f"TVM cannot link the library (is a C++ compiler for the target installed?): {joined(error)}"
+            ) from None
+        return path.read_bytes()

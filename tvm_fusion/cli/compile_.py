@@ -1,9 +1,9 @@
-"""``tvm-fusion compile``: a network, grouped by a plan, as a shared library with its metadata."""
+"""``tvm-fusion compile``: a network, grouped by a plan, as a shared library with its metadata, or a folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,16 +11,70 @@ from tvm_fusion.cli import options
 from tvm_fusion.errors import CompileError
 from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
-EXAMPLE = "Example: tvm-fusion compile mobilenetv2_100 --plan plan.json -o mobilenet.so"
+if TYPE_CHECKING:
+    from tvm_fusion.cost_models.accelerator import Accelerator
+    from tvm_fusion.graph.plan import PartitionPlan
+
+EXAMPLE = "Example: tvm-fusion compile mobilenetv2_100 --plan plan.json -o mobilenet"
+# What a saved plan says of its search, true as long as it is for the same accelerator.
+_OF_THE_SEARCH = (
+    "algorithm", "seed", "budget_plans", "plans_proposed", "optimal", "certificate", "repair", "explainer",
+)  # fmt: skip
+_LOWERING = "Lowering"
 
 
 def compile_(
     net: options.Net,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE.so", help="The library; its metadata goes to FILE.json.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER|FILE.so",
+            help="A folder for library, plan, memory report and a program that runs it; or the library alone, its "
+            "metadata in FILE.json.",
+        ),
     ],
     plan: options.PlanFile = None,
-    target: Annotated[str, typer.Option("--target", help="TVM target.")] = "llvm",
+    target: Annotated[
+        str, typer.Option("--target", help='TVM target: llvm, c, \'{"kind": "llvm", "mcpu": "..."}\'.')
+    ] = "llvm",
+    lower: Annotated[
+        bool,
+        typer.Option(
+            "--lower/--no-lower",
+            help="Lower groups to line buffers, or leave every group to TVM's own lowering.",
+            rich_help_panel=_LOWERING,
+        ),
+    ] = True,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            "--scope",
+            metavar="NAME",
+            help="TVM's memory scope of line buffers and weights. [default: global.sram]",
+            rich_help_panel=_LOWERING,
+        ),
+    ] = None,
+    alignment: Annotated[
+        int,
+        typer.Option(
+            "--alignment",
+            parser=options.whole("--alignment", 1),
+            metavar="BYTES",
+            help="Line buffers and weights get addresses at multiples of this.",
+            rich_help_panel=_LOWERING,
+        ),
+    ] = 1,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="Draw the on-chip memory map of every lowered group (needs matplotlib).",
+            rich_help_panel=_LOWERING,
+        ),
+    ] = None,
     batch: options.Batch = 1,
     accelerator: options.AcceleratorName = None,
     buffer: options.Buffer = None,
@@ -38,18 +92,15 @@ def compile_(
 ) -> int:
     """Compile a network with one function a group; without --plan, search for the plan first.
 
-    The metadata lists inputs, outputs, and the memory facts of every group.
+    Groups are lowered to line buffers, and their memory is verified. With --activation-bits dtype --weight-bits dtype
+    a group whose addresses exceed the buffer is refused. 'tvm-fusion run FOLDER' executes the result.
     """
-    from tvm_fusion.cli import planning, session
-    from tvm_fusion.files import check_writable
+    from tvm_fusion.cli import compiled_files, planning, session
 
-    if output.suffix != ".so":
-        raise CompileError(f"output {str(output)!r} must end in .so; the metadata goes to the same name with .json")
     if net.endswith(".json"):
         raise CompileError(f"a saved graph ({net!r}) holds no weights or code; give the network itself")
-    metadata_path = output.with_suffix(".json")
-    for path in (output, metadata_path):
-        check_writable(path)
+    as_folder = compiled_files.is_folder(output)
+    _check_drawing(png, lower)
     options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
@@ -57,20 +108,65 @@ def compile_(
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
+        building.check_target(target)
         network = building.load(net, batch, seed)
     if plan is not None:
         from tvm_fusion.graph.plan_io import load_plan
 
         chosen = load_plan(plan, network.graph)
         hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, chosen)
+        facts = _plan_facts(chosen, hardware)
     else:
-        chosen = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer).result.plan
+        found = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
+        chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):
-        metadata = building.build(network, chosen, hardware, target, output, metadata_path)
+        built = building.build(network, chosen, hardware, target, lower, scope, alignment)
+    for function, reason in built.not_lowered.items():
+        session.note(f"{function} is left to TVM's own lowering: {reason}")
+    if png is not None:
+        from tvm_fusion.reports.memory_map_plot import plot_memory_map
+
+        plot_memory_map(built.report, png)
+    if as_folder:
+        facts["totals"] = built.report["totals"]
+        metadata = compiled_files.write_folder(built, chosen, network.graph, facts, output)
+    else:
+        metadata = compiled_files.write_library(built, output)
     if as_json:
         session.print_json(metadata)
-        return 0 if metadata["valid"] else 1
-    print(f"saved {output} ({metadata['bytes']:,} bytes) and {metadata_path}")
-    moved, groups = metadata["totals"]["network_dram_bytes"], len(metadata["groups"])
-    print(f"{groups} groups, {moved / 1e6:.3f} MB of DRAM traffic")
+    else:
+        _print(metadata, output, as_folder, png)
     return 0 if metadata["valid"] else 1
+
+
+def _check_drawing(png: Path | None, lower: bool) -> None:
+    """Raise FusionError now if the memory map could not be drawn later."""
+    if png is None:
+        return
+    from tvm_fusion.files import check_writable
+    from tvm_fusion.reports.figures import new_figure
+
+    if not lower:
+        raise CompileError("--png draws the memory map of lowered groups; it cannot be given with --no-lower")
+    check_writable(png)
+    new_figure()
+
+
+def _plan_facts(plan: PartitionPlan, hardware: Accelerator) -> dict[str, Any]:
+    """What the saved plan shall say beside its groups."""
+    accelerator = hardware.to_json()
+    same = plan.metadata.get("accelerator") == accelerator
+    kept = {key: plan.metadata.get(key) for key in _OF_THE_SEARCH} if same else {}
+    return {"accelerator": accelerator, **kept}
+
+
+def _print(metadata: dict[str, Any], output: Path, as_folder: bool, png: Path | None) -> None:
+    from tvm_fusion.reports.memory_table import memory_summary
+
+    written = f"{output / metadata['library'] if as_folder else output} ({metadata['bytes']:,} bytes)"
+    print(
+        f"saved {written}, {'plan, memory report and run.py beside it' if as_folder else output.with_suffix('.json')}"
+    )
+    print(memory_summary(metadata))
+    if png is not None:
+        print(f"wrote {png}")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, plan, train_explainer
+from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, plan, run_, train_explainer
 from tvm_fusion.errors import FusionError
 
 EXIT_INTERRUPTED = 130
@@ -32,6 +32,7 @@ app.command("plan", epilog=plan.EXAMPLE)(plan.plan)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.command("compile", epilog=compile_.EXAMPLE)(compile_.compile_)
+app.command("run", epilog=run_.EXAMPLE)(run_.run_)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
 app.command("train-explainer", epilog=train_explainer.EXAMPLE)(train_explainer.train_explainer)
 

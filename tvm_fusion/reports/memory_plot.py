@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.cost_models.plan_timeline import PlanTimeline, simulate_plan
-from tvm_fusion.errors import FusionError
-from tvm_fusion.files import write_bytes_atomic
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.plan import PartitionPlan
+from tvm_fusion.reports.figures import new_figure, write_png
 
 
 def plot_plan(graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator, path: str | Path) -> PlanTimeline:
@@ -28,18 +26,10 @@ def plot_plan(graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerato
 
 def plot_memory(timeline: PlanTimeline, buffer_bytes: int, title: str, path: str | Path) -> None:
     """Write the plot as PNG. Raises FusionError without matplotlib or if ``path`` cannot be written."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise FusionError("plots need matplotlib; install it with: pip install 'tvm-fusion[plot]'") from None
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure()
     axes = figure.add_subplot()
     _draw(axes, timeline, buffer_bytes, title)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    write_bytes_atomic(path, picture.getvalue())
+    write_png(figure, path)
 
 
 def _draw(axes: Any, timeline: PlanTimeline, buffer_bytes: int, title: str) -> None:

@@ -1,0 +1,190 @@
+"""compile into a folder or a library: what is written, how groups are lowered, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from tests.cli.conftest import Cli, write_plan
+from tests.cli.onnx_models import convnet, heavy, save
+
+FILES = {"network.so", "network.json", "plan.json", "memory.json", "memory.md", "run.py"}
+
+
+def test_files(compiled: Path) -> None:
+    assert {path.name for path in compiled.iterdir()} == FILES
+
+
+def test_memory_report(cli: Cli, compiled: Path) -> None:
+    report = json.loads((compiled / "memory.json").read_text())
+    evaluated = cli("evaluate", compiled.parent / "block.onnx", "--plan", compiled / "plan.json", "--json").json
+    assert report["totals"] == evaluated["totals"]
+    assert report["accelerator"]["buffer_bytes"] == 4096
+    assert [group["function"] for group in report["groups"]] == ["fused_group_0", "fused_group_1"]
+    assert [group["dram_bytes"] for group in report["groups"]] == [g["dram_bytes"] for g in evaluated["groups"]]
+    for group in report["groups"]:
+        parts = [part["bytes"] for part in (*group["tensors"], *group["weights"])]
+        assert sum(parts) == group["buffer_bytes"]
+    assert report["groups"][0]["tensors"][0] | {"name": ""} == {
+        "tensor": -1, "name": "", "lines": 3, "height": 16, "bytes": 3 * 4 * 16,
+    }  # fmt: skip
+
+
+def test_memory_report_says_what_the_group_functions_carry(compiled: Path) -> None:
+    from tvm_fusion.frontends import load_network
+    from tvm_fusion.graph.plan_io import load_plan
+    from tvm_fusion.passes import FuseByPlan, extract
+    from tvm_fusion.passes.attributes import BUFFER_BYTES, DRAM_BYTES, SCHEME, group_functions
+
+    module = load_network(str(compiled.parent / "block.onnx")).module
+    plan = load_plan(compiled / "plan.json", extract(module, "block").graph)
+    report = json.loads((compiled / "memory.json").read_text())
+    functions = group_functions(FuseByPlan(plan)(module))
+    assert list(functions) == [group["function"] for group in report["groups"]]
+    for group in report["groups"]:
+        found = functions[group["function"]]
+        assert str(found[SCHEME]) == group["scheme"]
+        assert int(found[BUFFER_BYTES]) == group["buffer_bytes"]
+        assert int(found[DRAM_BYTES]) == group["dram_bytes"]["total"]
+
+
+def test_snippet_runs(compiled: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(compiled / "run.py")], check=True, capture_output=True, text=True, cwd="/"
+    )
+    assert done.stdout == "(1, 4, 16, 16) float32\n"
+
+
+def test_plan_compiles_again_into_the_same_folder(cli: Cli, folder: Path) -> None:
+    before = (folder / "memory.json").read_bytes()
+    outcome = cli("compile", folder.parent / "block.onnx", "-o", folder)
+    assert outcome.code == 2  # no such network; the folder stays as it was
+    net = convnet(folder.parent / "block.onnx")
+    outcome = cli("compile", net, "--plan", folder / "plan.json", "-o", folder)
+    assert outcome.code == 0, outcome.err
+    assert "run.py" in outcome.out
+    assert (folder / "memory.json").read_bytes() == before
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def groups_of(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "memory.json").read_text())["groups"])
+
+
+def test_report_has_the_bytes_of_the_plan_and_of_the_code(compiled: Path) -> None:
+    """A plan in 8 bits, a network in float32: four times as many, by address and from and to DRAM."""
+    for group in groups_of(compiled):
+        lowered = group["lowered"]
+        assert lowered["buffer_bytes"] == lowered["end_bytes"] == 4 * group["buffer_bytes"]
+        assert lowered["dram_bytes"] == 4 * group["dram_bytes"]["total"]
+        assert sum(entry["bytes"] for entry in lowered["memory_map"]) == lowered["buffer_bytes"]
+        assert group["not_lowered"] is None
+    text = (compiled / "memory.md").read_text()
+    assert f"{groups_of(compiled)[0]['lowered']['end_bytes']:,}" in text
+
+
+def test_addresses_that_exceed_the_buffer(cli: Cli, network: Path, tmp_path: Path) -> None:
+    """Refused where the plan counts in the network's own widths; a plan in 8 bits says nothing of float32."""
+    plan = write_plan(tmp_path / "p.json", [0, 1], [2, 3, 4])
+    command = ("compile", network, "--plan", plan, "-o", tmp_path / "out", "--buffer", 1855)
+    own = ("--activation-bits", "dtype", "--weight-bits", "dtype")
+    cli(*command, *own).refused("fused_group_1", "end at byte 1856 (alignment 1)", "the buffer has 1855")
+    assert not (tmp_path / "out").exists()
+    outcome = cli(*command)
+    assert outcome.code == 0, outcome.err
+    assert "0.5 KiB as planned, at 8/8 bits; the buffer has 1.8 KiB" in outcome.out
+    assert "1.8 KiB by address" in outcome.out
+    assert max(group["lowered"]["end_bytes"] for group in groups_of(tmp_path / "out")) == 1856
+    fits = ("--buffer", 1856, *own)
+    assert cli(*command, *fits).code == 0
+    cli(*command, *fits, "--alignment", 1000).refused("(alignment 1000)", "the buffer has 1856")
+
+
+def test_alignment_scope_and_map(cli: Cli, network: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "map.png"
+    options = ("--alignment", 256, "--scope", "global.scratchpad", "--png", picture)
+    outcome = cli("compile", network, "-o", tmp_path / "out", *options)
+    assert outcome.code == 0, outcome.err
+    addresses = [entry["address"] for group in groups_of(tmp_path / "out") for entry in group["lowered"]["memory_map"]]
+    assert len(addresses) > 1
+    assert all(address % 256 == 0 for address in addresses)
+    assert json.loads((tmp_path / "out" / "network.json").read_text())["lowering"] == {
+        "scope": "global.scratchpad", "alignment": 256,
+    }  # fmt: skip
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert f"wrote {picture}" in outcome.out
+
+
+def test_without_lowering(cli: Cli, compiled: Path, image: Path, tmp_path: Path) -> None:
+    net, plan = compiled.parent / "block.onnx", compiled / "plan.json"
+    outcome = cli("compile", net, "--plan", plan, "-o", tmp_path / "out", "--no-lower")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    assert "2 by TVM's own lowering" in outcome.out
+    assert [group["lowered"] for group in groups_of(tmp_path / "out")] == [None, None]
+    for folder, name in ((tmp_path / "out", "a.npy"), (compiled, "b.npy")):
+        assert cli("run", folder, "--input", image, "-o", tmp_path / name).code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), rtol=1e-4, atol=1e-5)
+    cli("compile", net, "-o", tmp_path / "b", "--no-lower", "--png", tmp_path / "x.png").refused("--no-lower")
+
+
+def test_group_that_is_not_lowered_is_one_line_on_stderr(cli: Cli, tmp_path: Path) -> None:
+    nodes = [helper.make_node("TopK", ["x", "k"], ["y", "indices"])]
+    net = save(tmp_path / "top.onnx", nodes, {"k": np.asarray([3])}, [1, 4, 8, 8], [1, 4, 8, 3])
+    outcome = cli("compile", net, "-o", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("tvm-fusion: fused_group_0 is left to TVM's own lowering: operator")
+    (group,) = groups_of(tmp_path / "out")
+    assert line.endswith(group["not_lowered"])
+    assert "topk" in group["not_lowered"]
+
+
+def test_layer_by_layer_is_no_remark(cli: Cli, tmp_path: Path) -> None:
+    outcome = cli("compile", heavy(tmp_path / "heavy.onnx"), "-o", tmp_path / "out")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "1 layer by layer" in outcome.out
+
+
+def test_saved_plan_keeps_its_proof_while_the_accelerator_is_the_same(cli: Cli, network: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    assert cli("plan", network, "--algorithm", "exact", "--buffer", "4KiB", "-o", plan).code == 0
+    proof = json.loads(plan.read_text())
+    for buffer, kept in (((), True), (("--buffer", "8KiB"), False)):
+        assert cli("compile", network, "--plan", plan, "-o", tmp_path / "out", *buffer).code == 0
+        saved = json.loads((tmp_path / "out" / "plan.json").read_text())
+        assert saved["groups"] == proof["groups"]
+        assert (saved.get("certificate") == proof["certificate"]) is kept
+        assert ("optimal" in saved) is kept
+        totals = cli("evaluate", network, "--plan", tmp_path / "out" / "plan.json", "--json").json["totals"]
+        assert totals == saved["totals"]
+
+
+def test_output_that_cannot_be_written(cli: Cli, network: Path, tmp_path: Path) -> None:
+    cli("compile", network, "-o", tmp_path / "a.dll").refused("must end in .so")
+    (tmp_path / "file").write_text("")
+    cli("compile", network, "-o", tmp_path / "file").refused("is a file")
+    cli("compile", network, "-o", tmp_path / "none" / "out").refused("does not exist")
+    cli("compile", network, "-o", tmp_path).refused("holds other files", "new or empty folder")
+    assert {path.name for path in tmp_path.iterdir()} == {"block.onnx", "file"}
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    (("--target", "magic"), ("'magic'",)),
+    (("--scope", "foo"), ("scope 'foo'", "global.sram")),
+    (("--alignment", "0"), ("--alignment 0", "at least 1")),
+    (("--png", "none/map.png"), ("does not exist",)),
+    (("--target", '{"kind": "llvm", "mtriple": "riscv64-linux-gnu"}'), ("cannot link", "compiler for the target")),
+])  # fmt: skip
+def test_options_that_are_none(
+    cli: Cli, network: Path, tmp_path: Path, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    cli("compile", network, "-o", tmp_path / "out", *options).refused(*words)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,87 @@
+"""The files that ``tvm-fusion compile`` writes: a library with its metadata, or a folder with all that belongs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tvm_fusion.errors import CompileError
+
+if TYPE_CHECKING:
+    from tvm_fusion.cli.building import Built
+    from tvm_fusion.graph.graph import OperatorGraph
+    from tvm_fusion.graph.plan import PartitionPlan
+
+LIBRARY, METADATA, PLAN, SNIPPET = "network.so", "network.json", "plan.json", "run.py"
+MEMORY, MEMORY_TEXT = "memory.json", "memory.md"
+
+
+def is_folder(output: Path) -> bool:
+    """Whether ``output`` shall be a folder, not a library. Raises FusionError if it could not be written later.
+
+    Refuses a folder with files in it that compile did not write: it would replace some of them.
+    """
+    from tvm_fusion.files import check_writable
+
+    if output.suffix == ".so":
+        for path in (output, output.with_suffix(".json")):
+            check_writable(path)
+        return False
+    if output.is_dir():
+        if not (output / LIBRARY).is_file() and any(output.iterdir()):
+            raise CompileError(
+                f"folder {str(output)!r} holds other files than 'tvm-fusion compile' writes; give a new or empty folder"
+            )
+        check_writable(output / LIBRARY)
+    elif output.suffix:
+        raise CompileError(f"output {str(output)!r} must end in .so, or be a folder (a name without a dot)")
+    elif output.exists():
+        raise CompileError(f"output {str(output)!r} is a file; give a folder, or a name that ends in .so")
+    else:
+        check_writable(output)
+    return True
+
+
+def write_library(built: Built, output: Path) -> dict[str, Any]:
+    """Write the library, then its metadata and memory report as one JSON file, which is returned."""
+    from tvm_fusion.files import write_bytes_atomic, write_text_atomic
+
+    metadata = {**built.report, **built.facts, "library": output.name}
+    write_bytes_atomic(output, built.code)
+    write_text_atomic(output.with_suffix(".json"), _json(metadata))
+    return metadata
+
+
+def write_folder(
+    built: Built, plan: PartitionPlan, graph: OperatorGraph, plan_facts: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Write library, plan, memory report and a program that runs it; what :func:`write_library` returns.
+
+    Each file is written atomically, the metadata last, without which the folder counts as none.
+    """
+    from tvm_fusion.cli.snippet import snippet
+    from tvm_fusion.files import write_bytes_atomic, write_text_atomic
+    from tvm_fusion.graph.plan_io import save_plan
+    from tvm_fusion.reports.memory_table import memory_markdown
+
+    facts = {**built.facts, "library": LIBRARY}
+    texts = {
+        MEMORY: _json(built.report),
+        MEMORY_TEXT: memory_markdown(built.report),
+        SNIPPET: snippet(facts["network"], facts["inputs"], LIBRARY),
+        METADATA: _json(facts),
+    }
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise CompileError(f"cannot make folder {str(folder)!r}: {error.strerror or error}") from None
+    write_bytes_atomic(folder / LIBRARY, built.code)
+    save_plan(folder / PLAN, plan, graph, **plan_facts)
+    for name, text in texts.items():
+        write_text_atomic(folder / name, text)
+    return {**built.report, **facts}
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, indent=1) + "\n"

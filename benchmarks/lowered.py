@@ -53,9 +53,10 @@ class Case:
 
         self.file: Path | None = None
         spec, is_int8 = net.removesuffix(INT8), net.endswith(INT8)
+        spec += f"@{image}" if image else ""
         if is_int8:
-            self.file, name = quantized_network(sized(spec, image), folder)
-        network = building.load(str(self.file) if self.file else source_of(sized(spec, image)), 1, seed=0)
+            self.file, name = quantized_network(spec, folder)
+        network = building.load(str(self.file) if self.file else source_of(spec), 1, seed=0)
         self.name = f"{name}{INT8}" if is_int8 else network.name
         self.graph, self.module = network.graph, network.module
         if is_int8:  # exact sums; as the file has them they are rounded to float32
@@ -81,9 +82,9 @@ class Case:
         return self._outputs[which]
 
 
-def sized(spec: str, image: int | None) -> str:
-    """A name with an input size; files keep their own."""
-    return spec if image is None or spec.endswith(".onnx") or "@" in spec else f"{spec}@{image}"
+def size_for(net: str, image: int | None) -> int | None:
+    """``image``, unless the network is a file or names its size."""
+    return None if net.endswith((".onnx", ".pt2")) or "@" in net else image
 
 
 def source_of(spec: str) -> str:
@@ -217,8 +218,9 @@ def try_network(net: str, image: int | None, buffers: list[str], algorithm: str,
 
 def add(record: Record, row: Row) -> None:
     """Put a row in the place of an earlier one of the same setting; it says at which commit it was measured."""
-    rows = [old for old in record.data.get("rows", []) if (old["buffer"], old["image"]) != (row["buffer"], row["image"])]
-    record.add(rows=[*rows, row | {"commit": record.data["environment"]["commit"]}])
+    setting = (row["buffer"], row["image"])
+    others = [old for old in record.data.get("rows", []) if (old["buffer"], old["image"]) != setting]
+    record.add(rows=[*others, row | {"commit": record.data["environment"]["commit"]}])
 
 
 def in_child(net: str, image: int | None, buffers: list[str], algorithm: str, folder: Path, seconds: int) -> None:
@@ -288,10 +290,10 @@ def main(
 ) -> int:
     """Lower the best plans of networks; exit code 1 if one fails or gives other results."""
     planning.check_algorithm(algorithm)
-    names = list((*NETWORKS, *EXTRA)) if nets is None else options.parse_list(nets, "--nets")
+    names = [*NETWORKS, *EXTRA] if nets is None else options.parse_list(nets, "--nets")
     sizes = options.parse_list(buffers, "--buffers")
-    for size in sizes:
-        parse_size(size)
+    for text in sizes:
+        parse_size(text)
     if table:
         from benchmarks.lowered_tables import page
 
@@ -304,12 +306,12 @@ def main(
         return 0
     good = True
     for net in names:
-        earlier = opened(net, algorithm, folder).data
-        wanted = sizes if again else missing_buffers(earlier, image, sizes)
+        size = size_for(net, image)
+        wanted = sizes if again else missing_buffers(opened(net, algorithm, folder).data, size, sizes)
         if wanted:
-            in_child(net, image, wanted, algorithm, folder, limit)
+            in_child(net, size, wanted, algorithm, folder, limit)
         rows = opened(net, algorithm, folder).data.get("rows", [])
-        for row in [row for row in rows if row["buffer"] in sizes and row["image"] == image]:
+        for row in [row for row in rows if row["buffer"] in sizes and row["image"] == size]:
             good = good and passed(row)
             if row["buffer"] in wanted:
                 print(verdict(row), flush=True)

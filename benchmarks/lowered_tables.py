@@ -14,9 +14,8 @@ from tvm_fusion.errors import NoAnswerError
 from tvm_fusion.reports.record import read_record
 
 Row = dict[str, Any]
+_TITLE = "# Plans that execute: what is lowered to line buffers"
 _INTRODUCTION = """\
-# Plans that execute: what is lowered to line buffers
-
 Best plans (`--algorithm best`), the elements as wide as the network's own. `LowerLineBuffer` makes one function of
 every LBDF group; `VerifyMemory` reads off its TIR what it holds on chip and moves, and "bytes" says whether that equals
 the cost model for every group, to the byte. "Operators" are those of LBDF groups; what is too heavy for the buffer even
@@ -26,8 +25,8 @@ static quantiser, int8, a scale a channel) is compared with its own exact sums, 
 onnxruntime in quantisation steps of the output: the least, middle and largest of three images."""
 _OPERATORS = """\
 Every operator of {networks} networks of [networks.md](networks.md) ({operators} operators), lowered as a group of its
-own, without a limit of memory; nothing is compiled for this. In a larger group an operator may be refused for how
-others read it: those reasons stand above. Made by `python -m benchmarks.lowered_operators`."""
+own, without a limit of memory; nothing is compiled for this. In a larger group an operator may also be refused for
+how others read it. Made by `python -m benchmarks.lowered_operators`."""
 
 
 def page(folder: Path) -> list[str]:
@@ -39,13 +38,13 @@ def page(folder: Path) -> list[str]:
         raise NoAnswerError(
             f"no results in {str(folder)!r}; run benchmarks.lowered or benchmarks.lowered_operators first"
         )
-    lines = [_INTRODUCTION, ""]
+    lines = [_TITLE, ""]
     if networks:
         order = [*NETWORKS, *EXTRA]
         networks.sort(key=lambda record: order.index(net) if (net := record["network"]) in order else len(order))
         rows = [row for record in networks for row in record["rows"]]
         newest = networks[-1]["environment"]
-        lines += [f"{machine_note(newest)} Made by `python -m benchmarks.lowered`.", ""]
+        lines += [_INTRODUCTION, "", f"{machine_note(newest)} Made by `python -m benchmarks.lowered`.", ""]
         lines += [*networks_table(rows), *refusals_table(rows)]
     if operators is not None:
         lines += ["## Which operators lower", "", *operators_section(operators["rows"])]

@@ -1,4 +1,4 @@
-"""Quantised ONNX files as onnxruntime's static quantiser makes them, and onnxruntime's own results."""
+"""Small quantised ONNX files, and the 8-bit tensors within a network as onnxruntime and as we compute them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import tvm
 from onnx import helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import QuantType
 from tvm import relax
 
+from benchmarks.quantized import quantized, session
 from tests.cli.onnx_models import save
 from tvm_fusion.passes import Extraction
 from tvm_fusion.passes.execute import run_executable
 from tvm_fusion.passes.fuse_groups import substitute
-from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
+from tvm_fusion.passes.relax_tools import bindings, op_name
 
 Array = np.ndarray
 Node = tuple[str, str, str, dict[str, Any]]
@@ -33,34 +32,6 @@ SETTINGS = {
 }
 
 
-class _Images(CalibrationDataReader):
-    def __init__(self, name: str, shape: Sequence[int]) -> None:
-        self.name, self.left, self.shape = name, 4, shape
-
-    def get_next(self) -> dict[str, Array] | None:
-        """The next random image, None after the fourth."""
-        self.left -= 1
-        return {self.name: image(self.shape, self.left)} if self.left >= 0 else None
-
-
-def image(shape: Sequence[int], seed: int) -> Array:
-    """Normal numbers."""
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def quantized(path: Path, **options: Any) -> Path:
-    """The float model ``path`` quantised (QDQ); int8 weights unless given."""
-    prepared, result = path.with_suffix(".prepared.onnx"), path.with_suffix(".int8.onnx")
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)
-    value = onnx.load(prepared).graph.input[0]
-    shape = [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
-    extra = {"ActivationSymmetric": options.pop("symmetric", False)}
-    options = {"weight_type": QuantType.QInt8, **options}
-    images = _Images(value.name, shape)
-    quantize_static(prepared, result, images, quant_format=QuantFormat.QDQ, extra_options=extra, **options)
-    return result
-
-
 def small(folder: Path, nodes: Sequence[Node], weights: dict[str, Array], shape: Sequence[int], **options: Any) -> Path:
     """A quantised model of ``nodes``: (operator, names of operands, name of the result, attributes), from x to y."""
     made = [
@@ -71,30 +42,6 @@ def small(folder: Path, nodes: Sequence[Node], weights: dict[str, Array], shape:
     model.graph.output[0].type.tensor_type.ClearField("shape")
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return quantized(path, **options)
-
-
-def session(model: Path | bytes, optimised: bool = True) -> Any:
-    """onnxruntime on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    if not optimised:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    given = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-
-
-def results(path: Path, images: Sequence[Array], optimised: bool = True) -> list[Array]:
-    """onnxruntime's first output for each image."""
-    running = session(path, optimised)
-    return [np.asarray(running.run(None, {running.get_inputs()[0].name: x})[0]) for x in images]
-
-
-def step(extraction: Extraction) -> float:
-    """One quantisation step of the network's output."""
-    calls = [binding.value for binding in bindings(extraction.module["main"])]
-    last = [call for call in calls if op_name(call) == "dequantize"][-1]
-    return float(constant_array(last.args[1]).max())
 
 
 def narrow_tensors(path: Path, x: Array) -> list[Array]:

@@ -12,20 +12,10 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
+from benchmarks.quantized import float_file, image, quantized, results, step
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import whole
-from tests.passes.quantized import (
-    SETTINGS,
-    Array,
-    Node,
-    from_given_operands,
-    image,
-    narrow_tensors,
-    quantized,
-    results,
-    small,
-    step,
-)
+from tests.passes.quantized import SETTINGS, Array, Node, from_given_operands, narrow_tensors, small
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.cost_models.simulator import simulate_line_buffer
@@ -324,16 +314,7 @@ def float_networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name in NETWORKS:
         torch.manual_seed(0)
-        model = timm.create_model(name).train()
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-            if isinstance(module, torch.nn.Dropout):
-                module.eval()
-        with torch.no_grad():
-            model(torch.randn(16, 3, 64, 64))
-        path = tmp_path_factory.mktemp(name) / f"{name}.onnx"
-        torch.onnx.export(model.eval(), (torch.zeros(1, 3, 64, 64),), str(path), dynamo=False, opset_version=17)
+        path = float_file(timm.create_model(name), 64, tmp_path_factory.mktemp(name) / f"{name}.onnx")
         found[name] = path
     return found
 

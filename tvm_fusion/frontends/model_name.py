@@ -32,26 +32,48 @@ class Model:
     width: int
 
 
+@dataclass(frozen=True)
+class BuiltModel:
+    """A torch module ready to infer, the shape of one image of it, and ``name``: "mobilenetv2_100@224"."""
+
+    module: Any
+    image_shape: tuple[int, int, int]
+    name: str
+    library: str
+
+
 def load_model(spec: str, batch: int, seed: int) -> Network:
     """``[timm:|torchvision:]name[@size]``; a name that both know is timm's."""
+    torch = import_torch()
+    built = build_model(spec, seed)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(built.module, (torch.zeros(batch, *built.image_shape),))
+        except Exception as error:  # torch.export raises many kinds
+            height, width = built.image_shape[1:]
+            raise FrontendError(
+                f"{built.library} cannot run {spec!r} at {height} x {width}: {first_line(error)}"
+            ) from None
+    return Network(import_program(program, batch, spec), built.name, built.library)
+
+
+def build_model(spec: str, seed: int) -> BuiltModel:
+    """The torch module that :func:`load_model` imports, with weights drawn from ``seed``."""
     torch = import_torch()
     library, name, size = parse_name(spec)
     library, known = find_model(library, name)
     height, width = (size, size) if size else (known.height, known.width)
     shown = f"{height}" if height == width else f"{height}x{width}"
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), torch.no_grad():
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
         try:
             model = known.build(size).eval()
         except Exception as error:  # any model's own constructor
             raise FrontendError(f"{library} cannot build {spec!r}: {first_line(error)}") from None
-        channels = (getattr(model, "default_cfg", None) or {}).get("input_size", (3,))[0]
-        try:
-            program = torch.export.export(model, (torch.zeros(batch, channels, height, width),))
-        except Exception as error:  # torch.export raises many kinds
-            raise FrontendError(f"{library} cannot run {spec!r} at {height} x {width}: {first_line(error)}") from None
-    return Network(import_program(program, batch, spec), f"{name}@{shown}", library)
+    channels = (getattr(model, "default_cfg", None) or {}).get("input_size", (3,))[0]
+    return BuiltModel(model, (channels, height, width), f"{name}@{shown}", library)
 
 
 def parse_name(spec: str) -> tuple[str | None, str, int | None]:

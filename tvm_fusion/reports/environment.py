@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
-    "tvm-fusion", "apache-tvm", "numpy", "onnx", "pymoo",
+    "tvm-fusion", "apache-tvm", "numpy", "onnx", "onnxruntime", "pymoo",
     "torch", "torch_geometric", "torchvision", "timm", "safetensors",
 )  # fmt: skip
 

@@ -1,0 +1,160 @@
+"""One network of benchmarks/lowered.py: its best plan lowered, verified, compiled, compared with the unfused one."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+from benchmarks import zoo
+from benchmarks.lowered_plan import LoweredPlan, at_own_widths, compile_lowered, host_target, lower_plan
+from tvm_fusion.cli import building, planning
+from tvm_fusion.errors import FusionError
+from tvm_fusion.frontends.model_name import build_model, find_model, parse_name
+from tvm_fusion.passes import extract
+from tvm_fusion.passes.before_softmax import before_softmax
+from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
+from tvm_fusion.reports.record import file_name
+
+INT8 = "+int8"
+IMAGES = 3  # of which onnxruntime's results are compared
+Row = dict[str, Any]
+
+
+class Case:
+    """A network with what its lowered plans are compared with; nothing is compiled twice."""
+
+    def __init__(self, net: str, image: int | None, folder: Path) -> None:
+        self.file: Path | None = None
+        spec, is_int8 = net.removesuffix(INT8), net.endswith(INT8)
+        spec += f"@{image}" if image else ""
+        if is_int8:
+            self.file, name = quantized_network(spec, folder)
+        network = building.load(str(self.file) if self.file else source_of(spec), 1, seed=0)
+        self.name = f"{name}{INT8}" if is_int8 else network.name
+        self.graph, self.module = network.graph, network.module
+        if is_int8:  # exact sums; as the file has them they are rounded to float32
+            self.module = extract(self.module).module
+        self.compile_seconds = 0.0
+        self._outputs: dict[str, list[Any]] = {}
+
+    def outputs(self, which: str, module: Any) -> list[Any]:
+        """Results of the unfused network on random inputs: "whole", or cut off before its last softmax."""
+        if which not in self._outputs:
+            begin = time.perf_counter()
+            executable = tvm.compile(module, host_target())
+            self.compile_seconds += time.perf_counter() - begin
+            self._outputs[which] = run_executable(executable, random_inputs(module))
+            if not all(np.isfinite(array).all() for array in self._outputs[which]):
+                raise FusionError("the unfused network gives infinite or undefined results on random input")
+        return self._outputs[which]
+
+
+def source_of(spec: str) -> str:
+    """What a front end takes: the path of a graph of the onnx wheel by its short name."""
+    short = spec.removeprefix("light_").removesuffix(".onnx")
+    return zoo.light_path(short) if short in zoo.LIGHT_ONNX and spec == f"light_{short}.onnx" else spec
+
+
+def check_network(net: str) -> None:
+    """Raise FusionError for a name that no library knows, or a file that is not there, before anything is measured."""
+    source = source_of(net.removesuffix(INT8))
+    if source.endswith((".onnx", ".pt2")):
+        if not Path(source).is_file():
+            raise FusionError(f"network file {source!r} does not exist")
+        if net.endswith(INT8):
+            raise FusionError(f"network {net!r} is a file; only names of timm and torchvision can be quantised here")
+    else:
+        library, name, _ = parse_name(source)
+        find_model(library, name)
+
+
+def quantized_network(spec: str, folder: Path) -> tuple[Path, str]:
+    """A quantised ONNX file of a network of timm or torchvision, int8 with a scale a channel; and its name."""
+    from onnxruntime.quantization import QuantType
+
+    from benchmarks.quantized import float_file, quantized
+
+    built = build_model(spec, seed=0)
+    path = float_file(built.module, built.image_shape[1], folder / f"{file_name(spec)}.onnx")
+    return quantized(path, activation_type=QuantType.QInt8, per_channel=True), built.name
+
+
+def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
+    """One row: plan, lower, verify, compile, compare."""
+    accelerator = at_own_widths(buffer_bytes)
+    found = planning.find(case.graph, accelerator, algorithm, 1000, 0, 120.0)
+    plan = found.result.plan
+    lowered = lower_plan(case.module, case.graph, plan, accelerator)
+    begin = time.perf_counter()
+    executable = compile_lowered(lowered.module, host_target())
+    compile_seconds = time.perf_counter() - begin
+    results = run_executable(executable, random_inputs(case.module))
+    errors = [largest_relative_error(results, case.outputs("whole", case.module))]
+    shorter = before_softmax(case.module, plan)
+    if shorter is not None:
+        module, cut = shorter
+        lowered_cut = lower_plan(module, extract(module).graph, cut, accelerator)
+        results = run_executable(compile_lowered(lowered_cut.module, host_target()), random_inputs(module))
+        errors.append(largest_relative_error(results, case.outputs("before softmax", module)))
+    row = facts_of(case.graph, found, lowered) | {
+        "largest_relative_error": max(errors),
+        "seconds": {
+            "search": round(found.result.seconds, 1),
+            "lower": round(lowered.seconds, 1),
+            "compile": round(compile_seconds, 1),
+            "compile_unfused": round(case.compile_seconds, 1),
+        },
+    }
+    if case.file is not None:
+        row["steps"] = steps_apart(case, executable)
+    return row
+
+
+def facts_of(graph: Any, found: planning.Found, lowered: LoweredPlan) -> Row:
+    """What was planned and how much of it was lowered."""
+    by_rows = [group for group in lowered.groups if group.scheme == "lbdf"]
+    made = [group for group in by_rows if group.lowered]
+    kinds = {operator.name: operator.type for operator in graph.operators}
+    refused = [
+        {
+            "operator": group.refused_operator,
+            "type": kinds.get(group.refused_operator, ""),
+            "reason": group.reason,
+            "operators": len(group.operators),
+        }
+        for group in by_rows
+        if not group.lowered
+    ]
+    return {
+        "operators": len(graph),
+        "groups": len(lowered.groups),
+        "lbdf_groups": len(by_rows),
+        "lowered_groups": len(made),
+        "fusable_operators": sum(len(group.operators) for group in by_rows),
+        "lowered_operators": sum(len(group.operators) for group in made),
+        "refused": refused,
+        "bytes_equal": not lowered.mismatch,
+        "mismatch": lowered.mismatch,
+        "network_dram_bytes": found.evaluation.network_dram_bytes,
+        "unfused_dram_bytes": found.evaluation.unfused_dram_bytes,
+        "optimal": found.result.optimal,
+    }
+
+
+def steps_apart(case: Case, executable: Any) -> list[float]:
+    """Largest difference from onnxruntime's output in quantisation steps of it, for each of some images, ascending."""
+    from benchmarks.quantized import image, results, step
+
+    assert case.file is not None
+    shape = [int(size) for size in case.module["main"].params[0].ty.shape]
+    images = [image(shape, 100 + seed) for seed in range(IMAGES)]
+    one = step(extract(case.module))
+    expected = results(case.file, images)
+    return sorted(
+        round(float(np.abs(run_executable(executable, [x])[0] - y).max()) / one, 3)
+        for x, y in zip(images, expected, strict=True)
+    )

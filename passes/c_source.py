@@ -74,8 +74,8 @@ def c_source(mod: IRModule, name: str, weights: str = "arguments", scope: str = 
 
 def lowered_groups(mod: IRModule) -> dict[str, dict[str, Any]]:
     """Attributes of the groups that are PrimFuncs with line buffers, by name."""
-    groups = group_functions(mod)
-    return {name: found for name, found in groups.items() if IR_BUFFER_BYTES in found}
+    groups = group_functions(mod).items()
+    return {n: found for n, found in groups if IR_BUFFER_BYTES in found and isinstance(mod[n], tirx.PrimFunc)}
 
 
 class _Group:

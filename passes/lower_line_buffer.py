@@ -9,14 +9,14 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
-from tvm_fusion.passes.fuse_groups import substitute
-from tvm_fusion.passes.lowering.group import Group, read_group
+from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, group_functions
+from tvm_fusion.passes.lowering.group import Group, group_calls, read_group
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.lowering.row_function import RowFunction, row_function
-from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_function
+from tvm_fusion.passes.relax_tools import constant
+from tvm_fusion.passes.replace_groups import replace_groups
 
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
@@ -39,19 +39,8 @@ class LowerLineBuffer:
         return _module(mod, attributes, lowered) if lowered else mod
 
 
-def _calls(mod: IRModule, attributes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The call of main to each LBDF group that is a Relax function still."""
-    groups = {
-        name
-        for name, found in attributes.items()
-        if str(found.get(SCHEME)) == "lbdf" and BINDING_OPERATORS in found and isinstance(mod[name], relax.Function)
-    }
-    named = [(callee_name(binding.value), binding.value) for binding in bindings(main_function(mod))]
-    return {name: call for name, call in named if name in groups}
-
-
 def _lowered(mod: IRModule, attributes: dict[str, dict[str, Any]], scope: str) -> dict[str, RowFunction]:
-    calls = _calls(mod, attributes)
+    calls = group_calls(mod, attributes)
     groups: dict[str, Group] = {}
     for name, call in calls.items():
         try:
@@ -89,27 +78,14 @@ def _result_shapes(call: Any) -> list[tuple[int, ...]]:
 
 def _module(mod: IRModule, attributes: dict[str, dict[str, Any]], lowered: dict[str, RowFunction]) -> IRModule:
     """``mod`` with the lowered functions, which main calls by call_tir."""
-    function = main_function(mod)
-    # A GlobalVar carries the type of its function: lowered ones get a new one.
-    others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
-    builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
-    targets = {}
+    functions = {}
     for name, found in lowered.items():
         costs = {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
-        targets[name] = builder.add_func(found.function.with_attrs(attributes[name] | costs), name)
-    params = [relax.Var(param.name, param.ty) for param in function.params]
-    values: dict[Any, Any] = dict(zip(function.params, params, strict=True))
-    with builder.function("main", params, attrs=dict(function.attrs or {})):
-        with builder.dataflow():
-            for binding in bindings(function):
-                value = substitute(binding.value, values)
-                callee = callee_name(value)
-                if callee in lowered:
-                    table = constant(lowered[callee].program)
-                    types = _result_types(binding.value)
-                    out = types if len(types) > 1 else types[0]
-                    value = relax.call_tir(targets[callee], [*value.args, table], out)
-                values[binding.var] = builder.emit(value, name_hint=binding.var.name)
-            output = builder.emit_output(substitute(function.body.body, values))
-        builder.emit_func_output(output)
-    return builder.get()
+        functions[name] = found.function.with_attrs(attributes[name] | costs)
+
+    def call(name: str, target: Any, old: Any, arguments: list[Any]) -> Any:
+        types = _result_types(old)
+        out = types if len(types) > 1 else types[0]
+        return relax.call_tir(target, [*arguments, constant(lowered[name].program)], out)
+
+    return replace_groups(mod, functions, call)

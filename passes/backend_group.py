@@ -74,10 +74,9 @@ def backend_group(function: Any) -> BackendGroup:
     reading = read_operators(graph.name, function.params, program, results, int(attributes[BATCH]), named)
     if reading.graph.fingerprint != graph.fingerprint:
         raise CompileError(f"function does not hold the operators that its attribute {GROUP_GRAPH!r} says")
-    numbers = [int(number) for place in attributes[LINE_BUFFERS] for number in (place[0], *place[2:])]
-    memories = [str(place[1]) for place in attributes[LINE_BUFFERS]]
     rows = [
-        RowPlace(i, m, *rest) for m, (i, *rest) in zip(memories, zip(*[iter(numbers)] * 4, strict=True), strict=True)
+        RowPlace(int(operand), str(memory), int(address), int(lines), int(row_bytes))
+        for operand, memory, address, lines, row_bytes in attributes[LINE_BUFFERS]
     ]
     return BackendGroup(
         symbol=str(attributes["global_symbol"]),

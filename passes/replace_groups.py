@@ -29,7 +29,7 @@ def replace_groups(mod: IRModule, functions: Mapping[str, Any], call: NewCall) -
             for binding in bindings(function):
                 value = substitute(binding.value, values)
                 name = callee_name(value)
-                if name in functions:
+                if name is not None and name in functions:
                     value = call(name, targets[name], binding.value, list(value.args))
                 values[binding.var] = builder.emit(value, name_hint=binding.var.name)
             output = builder.emit_output(substitute(function.body.body, values))

@@ -6,6 +6,9 @@ Importing this package registers the pipeline "tvm-fusion", so that
 
 from __future__ import annotations
 
+from tvm_fusion.passes.attach_to_backend import AttachToBackend, BackendWarning
+from tvm_fusion.passes.backend_group import BackendGroup, backend_group
+from tvm_fusion.passes.c_source import CSource, c_source
 from tvm_fusion.passes.compile_plan import compile_plan
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.ffi_errors import register_errors
@@ -19,8 +22,13 @@ from tvm_fusion.passes.normalize import Normalize, normalize
 from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
 from tvm_fusion.passes.verify_memory import VerifyMemory
 from tvm_fusion.passes.verify_plan import VerifyPlan
+from tvm_fusion.passes.write_c_sources import WrittenSources, write_c_sources
 
 __all__ = [
+    "AttachToBackend",
+    "BackendGroup",
+    "BackendWarning",
+    "CSource",
     "Extraction",
     "FoldQuantization",
     "FuseByPlan",
@@ -32,12 +40,16 @@ __all__ = [
     "Normalize",
     "VerifyMemory",
     "VerifyPlan",
+    "WrittenSources",
+    "backend_group",
+    "c_source",
     "compile_plan",
     "extract",
     "fold_quantization",
     "group_memory",
     "normalize",
     "pipeline",
+    "write_c_sources",
 ]
 
 register_errors()

@@ -28,6 +28,12 @@ IR_BUFFER_BYTES = f"{PREFIX}ir_buffer_bytes"
 IR_DRAM_BYTES = f"{PREFIX}ir_dram_bytes"
 ACCUMULATOR_BYTES = f"{PREFIX}accumulator_bytes"
 MEMORY_MAP = f"{PREFIX}memory_map"
+# Of a group that is attached to a backend (docs/backends.md has their form).
+GROUP_GRAPH = f"{PREFIX}group_graph"
+RESULTS = f"{PREFIX}results"
+LINE_BUFFERS = f"{PREFIX}line_buffers"
+WEIGHTS = f"{PREFIX}weights"
+ROW_PROGRAM = f"{PREFIX}row_program"
 
 
 def group_attributes(number: int, cost: GroupCost) -> dict[str, Any]:

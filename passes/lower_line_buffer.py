@@ -11,10 +11,9 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.attributes import BINDING_OPERATORS, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
-from tvm_fusion.passes.fuse_groups import substitute
+from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.lowering.dram import rows_shape
-from tvm_fusion.passes.lowering.group import Group, read_group
+from tvm_fusion.passes.lowering.group import Group, group_calls, read_group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
 from tvm_fusion.passes.lowering.layer_function import LayerFunction
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
@@ -23,7 +22,8 @@ from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SC
 from tvm_fusion.passes.lowering.row_function import RowFunction
 from tvm_fusion.passes.lowering.row_layouts import row_layouts
 from tvm_fusion.passes.lowering.vectors import PORTABLE_VECTOR_BYTES, Vectors
-from tvm_fusion.passes.relax_tools import bindings, callee_name, constant, main_function
+from tvm_fusion.passes.relax_tools import constant, main_function
+from tvm_fusion.passes.replace_groups import replace_groups
 
 LBDF = "lbdf"
 _WRITERS = (LBDF, "layer")
@@ -73,7 +73,7 @@ class _Lowering:
         self.mod = mod
         self.attributes = group_functions(mod)
         self.main = main_function(mod)
-        self.calls = self._calls()
+        self.calls = group_calls(mod, self.attributes, _WRITERS)
         self.groups = self._groups()
         self.writers = self._writers(scope, vectors)
         self.by_rows: dict[str, set[int]] = {}
@@ -81,17 +81,6 @@ class _Lowering:
 
     def _scheme(self, name: str) -> str:
         return str(self.attributes[name].get(SCHEME))
-
-    def _calls(self) -> dict[str, Any]:
-        """The call of main to each group that is a Relax function still."""
-        found = {}
-        for binding in bindings(self.main):
-            name = callee_name(binding.value)
-            if name is None or BINDING_OPERATORS not in self.attributes.get(name, {}):
-                continue
-            if self._scheme(name) in _WRITERS and isinstance(self.mod[name], relax.Function):
-                found[name] = binding.value
-        return found
 
     def _groups(self) -> dict[str, Group]:
         found = {}
@@ -139,39 +128,23 @@ class _Lowering:
 
     def module(self) -> IRModule:
         """The module with the lowered functions, which main calls by call_tir."""
-        mod, lowered = self.mod, self.lowered
-        # A GlobalVar carries the type of its function: lowered ones get a new one.
-        others = {var: func for var, func in mod.functions.items() if var.name_hint not in {"main", *lowered}}
-        builder = relax.BlockBuilder(IRModule(others, attrs=mod.attrs, global_infos=mod.global_infos))
-        targets = {}
-        for name, found in lowered.items():
+        functions = {}
+        for name, found in self.lowered.items():
             attributes = dict(self.attributes[name])
             if found.cost is not None:
                 attributes |= {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
-            targets[name] = builder.add_func(found.function.with_attrs(attributes), name)
-        params = [relax.Var(param.name, param.ty) for param in self.main.params]
-        values: dict[Any, Any] = dict(zip(self.main.params, params, strict=True))
-        with builder.function("main", params, attrs=dict(self.main.attrs or {})):
-            with builder.dataflow():
-                for binding in bindings(self.main):
-                    value = substitute(binding.value, values)
-                    callee = callee_name(value)
-                    if callee in lowered:
-                        value = self._call(callee, targets[callee], value)
-                    values[binding.var] = builder.emit(value, name_hint=binding.var.name)
-                output = builder.emit_output(substitute(self.main.body.body, values))
-            builder.emit_func_output(output)
-        return builder.get()
+            functions[name] = found.function.with_attrs(attributes)
+        return replace_groups(self.mod, functions, self._call)
 
-    def _call(self, name: str, target: Any, call: Any) -> Any:
+    def _call(self, name: str, target: Any, old: Any, arguments: list[Any]) -> Any:
         found, group = self.lowered[name], self.groups[name]
         packed = {k: constant(array) for k, array in found.packed.items()}
-        arguments = [packed.get(k, argument) for k, argument in enumerate(call.args)]
+        arguments = [packed.get(k, argument) for k, argument in enumerate(arguments)]
         if found.program is not None:
             arguments.append(constant(found.program))
         types = [
             relax.TensorType(rows_shape(group.graph.tensor(i)), str(ty.dtype)) if i in self.by_rows[name] else ty
-            for i, ty in zip(group.results, _result_types(self.calls[name]), strict=True)
+            for i, ty in zip(group.results, _result_types(old), strict=True)
         ]
         return relax.call_tir(target, arguments, types if len(types) > 1 else types[0])
 

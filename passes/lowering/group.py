@@ -10,11 +10,11 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.graph.graph import OperatorGraph, demand_order
-from tvm_fusion.passes.attributes import BATCH, BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, WEIGHT
+from tvm_fusion.passes.attributes import BATCH, BINDING_OPERATORS, NO_ROWS, OPERANDS, ROW_AXES, SCHEME, WEIGHT
 from tvm_fusion.passes.extract import Reading, leaves, read_operators
 from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.relax_tools import bindings, is_constant
+from tvm_fusion.passes.relax_tools import bindings, callee_name, is_constant, main_function
 
 Bound = tuple[tuple[Any, Any], ...]
 
@@ -26,10 +26,12 @@ class Group:
     Position k of ``parameters`` (as the group function has them) is the outside tensor ``operands[k]`` of ``graph``, or
     a weight (None). ``bindings[i]``: the (variable, value) pairs that operator i computes. ``weights`` gives the
     position of the parameter that each tensor constant of the values stands for, ``operand_of`` the operand of every
-    variable, ``results`` the operator of each result of the function.
+    variable, ``results`` the operator of each result of the function. ``function`` is the group function with weights
+    as constants and ``graph``'s inputs as parameters.
     """
 
     name: str
+    function: Any
     graph: OperatorGraph
     parameters: tuple[Any, ...]
     operands: tuple[int | None, ...]
@@ -42,6 +44,19 @@ class Group:
     def everything(self) -> int:
         """Mask of all operators."""
         return (1 << len(self.graph)) - 1
+
+
+def group_calls(
+    mod: IRModule, attributes: dict[str, dict[str, Any]], schemes: Sequence[str] = ("lbdf",)
+) -> dict[str, Any]:
+    """The call of main to each group of these schemes that is a Relax function still and knows what it holds."""
+    groups = {
+        name
+        for name, found in attributes.items()
+        if str(found.get(SCHEME)) in schemes and BINDING_OPERATORS in found and isinstance(mod[name], relax.Function)
+    }
+    named = [(callee_name(binding.value), binding.value) for binding in bindings(main_function(mod))]
+    return {name: call for name, call in named if name in groups}
 
 
 def read_group(mod: IRModule, name: str, attributes: dict[str, Any], arguments: Sequence[Any]) -> Group:
@@ -66,6 +81,7 @@ def read_group(mod: IRModule, name: str, attributes: dict[str, Any], arguments: 
     place = {k: -(n + 1) for n, k in enumerate(order)}
     return Group(
         name=name,
+        function=local,
         graph=reading.graph,
         parameters=tuple(function.params),
         operands=tuple(place.get(k) for k in range(len(ids))),

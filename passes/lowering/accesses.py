@@ -69,7 +69,7 @@ class _Walk:
             for k, (param, size) in enumerate(zip(function.params, sizes, strict=True))
             if not (size == 1 and k in weights) and k != table
         }
-        self.names = {param.data: param.name for param in function.params}
+        self.names = {param: param.name for param in function.params}
         self.event: Any = None
         self.row: Any = None
         self._stmt(function.body, (), None)

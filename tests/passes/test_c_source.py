@@ -15,12 +15,13 @@ import tvm
 from tvm import tirx
 from tvm.relax import op
 
+from benchmarks.quantized import image, results, step
 from tests.golden import lower_line_buffer as golden
 from tests.passes.c_running import compiled, run_in_c
 from tests.passes.lowering_cases import BY_HAND
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import NETWORKS, X, named, plan_of, whole
-from tests.passes.quantized import SETTINGS, image, results, small, step
+from tests.passes.quantized import SETTINGS, small
 from tests.passes.test_fold_quantization import BLOCK, BLOCK_WEIGHTS
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CompileError, MemoryMismatchError

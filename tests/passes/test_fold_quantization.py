@@ -289,7 +289,7 @@ def test_one_group_of_everything_makes_its_rows_in_8_bits(block: Path) -> None:
     rows = lowered(module, whole(found.graph), OWN_WIDTHS)
     attributes = group_functions(rows)["fused_group_0"]
     each = sum(operator.attributes.get("accumulator_row_bytes", 0) for operator in found.graph.operators)
-    assert int(attributes[ACCUMULATOR_BYTES]) >= each
+    assert int(attributes[ACCUMULATOR_BYTES]) < each  # a tile of the sums at a time is in registers
     x = image(X, 1)
     assert np.array_equal(run_executable(tvm.compile(LowerGroups()(rows), "llvm"), [x])[0], run(found.module, [x])[0])
 

@@ -60,7 +60,6 @@ def test_ring_with_another_number_of_lines(lines: int, by: int) -> None:
         VerifyMemory()(edited((ring.format(3), ring.format(lines))))
 
 
-@pytest.mark.xfail(strict=True, raises=MemoryMismatchError, reason="the input is taken for the program")
 def test_input_of_the_shape_and_dtype_of_the_program() -> None:
     def build(emit: Any, x: Any) -> Any:
         tripled = emit(op.multiply(emit(op.maximum(x, relax.const(1))), relax.const(3)))

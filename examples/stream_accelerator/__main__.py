@@ -50,6 +50,8 @@ def main(
         )
     for reason in done.refused:
         print(reason)
+    if done.too_large:
+        print(f"{done.too_large} operators do not fit the buffer and stay with TVM")
     if listing is not None:
         write_text_atomic(listing, "\n\n".join("\n".join(run.program.listing()) for run in done.groups) + "\n")
         print(f"wrote {listing}")

@@ -14,6 +14,7 @@ from examples.stream_accelerator.program import StreamProgram
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.simulator import SimulationResult, simulate_line_buffer
 from tvm_fusion.passes import AttachToBackend, BackendGroup, BackendWarning, FusionSearch, LowerGroups
+from tvm_fusion.passes.attributes import group_functions
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 
@@ -35,10 +36,14 @@ class GroupRun:
 
 @dataclass(frozen=True)
 class StreamRun:
-    """``refused`` says of each group that stayed with TVM why; ``error`` is the largest relative one of the network."""
+    """``refused`` says why groups stayed with TVM, ``too_large`` counts those that do not fit the buffer.
+
+    ``error`` is the largest relative one of the network.
+    """
 
     groups: tuple[GroupRun, ...]
     refused: tuple[str, ...]
+    too_large: int
     error: float
 
 
@@ -48,8 +53,8 @@ def run_on_stream(module: tvm.IRModule, accelerator: Accelerator, seed: int = 0)
     Its element widths should be the network's own (None), so that "fits" means the same as on the machine.
     """
     backend.register()
+    grouped = FusionSearch(accelerator)(module)
     steps = [
-        FusionSearch(accelerator),
         AttachToBackend(backend.NAME, buffer_bytes=accelerator.buffer_bytes),
         relax.transform.RunCodegen(),  # calls relax.ext.stream with every group that it takes
         LowerLineBuffer(),  # what it refuses, as ever
@@ -58,11 +63,12 @@ def run_on_stream(module: tvm.IRModule, accelerator: Accelerator, seed: int = 0)
     ]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", BackendWarning)
-        executable = tvm.compile(module, "llvm", relax_pipeline=tvm.transform.Sequential(steps))
+        executable = tvm.compile(grouped, "llvm", relax_pipeline=tvm.transform.Sequential(steps))
     inputs = random_inputs(module, seed)
     backend.EXECUTED.clear()
     found = run_executable(executable, inputs)
     groups = [GroupRun(backend.GROUPS[s], backend.PROGRAMS[s], machine) for s, machine in backend.EXECUTED.items()]
     expected = run_executable(tvm.compile(module, "llvm"), inputs)
     refused = [str(warning.message) for warning in caught if issubclass(warning.category, BackendWarning)]
-    return StreamRun(tuple(groups), tuple(refused), largest_relative_error(found, expected))
+    too_large = len(group_functions(grouped)) - len(groups) - len(refused)
+    return StreamRun(tuple(groups), tuple(refused), too_large, largest_relative_error(found, expected))

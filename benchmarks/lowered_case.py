@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tvm
 
 from benchmarks import zoo
 from benchmarks.lowered_plan import LoweredPlan, at_own_widths, compile_lowered, host_target, lower_plan
+from benchmarks.quantized import float_file, from_given_operands, image, narrow_tensors, quantized, results, step
 from tvm_fusion.cli import building, planning
 from tvm_fusion.errors import FusionError
 from tvm_fusion.frontends.model_name import build_model, find_model, parse_name
@@ -27,10 +29,10 @@ Row = dict[str, Any]
 class Case:
     """A network with what its lowered plans are compared with; nothing is compiled twice."""
 
-    def __init__(self, net: str, image: int | None, folder: Path) -> None:
+    def __init__(self, net: str, size: int | None, folder: Path) -> None:
         self.file: Path | None = None
         spec, is_int8 = net.removesuffix(INT8), net.endswith(INT8)
-        spec += f"@{image}" if image else ""
+        spec += f"@{size}" if size else ""
         if is_int8:
             self.file, name = quantized_network(spec, folder)
         network = building.load(str(self.file) if self.file else source_of(spec), 1, seed=0)
@@ -51,6 +53,44 @@ class Case:
             if not all(np.isfinite(array).all() for array in self._outputs[which]):
                 raise FusionError("the unfused network gives infinite or undefined results on random input")
         return self._outputs[which]
+
+    def steps_apart(self, executable: Any) -> list[float]:
+        """Largest difference from onnxruntime's output, in steps of it, for each of some images, ascending."""
+        return self._steps([run_executable(executable, [x])[0] for x in self._images])
+
+    @cached_property
+    def runtime_facts(self) -> dict[str, Any]:
+        """How far onnxruntime's output without optimisations is from its own, and how far our operators are one by one.
+
+        A sum on the edge between two steps falls either way, and a network of random weights makes more of it: only
+        what an operator makes of onnxruntime's operands ("operator_steps": the most steps apart, and of how many
+        elements one is apart) says that the operators are alike.
+        """
+        assert self.file is not None
+        given = narrow_tensors(self.file, self._images[0])
+        made = from_given_operands(extract(self.module), self._images[0], given)
+        apart = [np.abs(a.astype(np.int32) - b.astype(np.int32)) for a, b in zip(made, given, strict=True)]
+        differing = sum(int((found > 0).sum()) for found in apart)
+        return {
+            "steps_of_runtime": self._steps(results(self.file, self._images, optimised=False)),
+            "operator_steps": max(int(found.max()) for found in apart),
+            "operator_elements_apart": differing / sum(found.size for found in apart),
+        }
+
+    def _steps(self, found: list[Any]) -> list[float]:
+        one = step(extract(self.module))
+        pairs = zip(found, self._expected, strict=True)
+        return sorted(round(float(np.abs(a - b).max()) / one, 3) for a, b in pairs)
+
+    @cached_property
+    def _images(self) -> list[Any]:
+        shape = [int(size) for size in self.module["main"].params[0].ty.shape]
+        return [image(shape, 100 + seed) for seed in range(IMAGES)]
+
+    @cached_property
+    def _expected(self) -> list[Any]:
+        assert self.file is not None
+        return results(self.file, self._images)
 
 
 def source_of(spec: str) -> str:
@@ -76,8 +116,6 @@ def quantized_network(spec: str, folder: Path) -> tuple[Path, str]:
     """A quantised ONNX file of a network of timm or torchvision, int8 with a scale a channel; and its name."""
     from onnxruntime.quantization import QuantType
 
-    from benchmarks.quantized import float_file, quantized
-
     built = build_model(spec, seed=0)
     path = float_file(built.module, built.image_shape[1], folder / f"{file_name(spec)}.onnx")
     return quantized(path, activation_type=QuantType.QInt8, per_channel=True), built.name
@@ -92,14 +130,14 @@ def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
     begin = time.perf_counter()
     executable = compile_lowered(lowered.module, host_target())
     compile_seconds = time.perf_counter() - begin
-    results = run_executable(executable, random_inputs(case.module))
-    errors = [largest_relative_error(results, case.outputs("whole", case.module))]
+    outputs = run_executable(executable, random_inputs(case.module))
+    errors = [largest_relative_error(outputs, case.outputs("whole", case.module))]
     shorter = before_softmax(case.module, plan)
     if shorter is not None:
         module, cut = shorter
         lowered_cut = lower_plan(module, extract(module).graph, cut, accelerator)
-        results = run_executable(compile_lowered(lowered_cut.module, host_target()), random_inputs(module))
-        errors.append(largest_relative_error(results, case.outputs("before softmax", module)))
+        outputs = run_executable(compile_lowered(lowered_cut.module, host_target()), random_inputs(module))
+        errors.append(largest_relative_error(outputs, case.outputs("before softmax", module)))
     row = facts_of(case.graph, found, lowered) | {
         "largest_relative_error": max(errors),
         "seconds": {
@@ -110,7 +148,7 @@ def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
         },
     }
     if case.file is not None:
-        row["steps"] = steps_apart(case, executable)
+        row |= {"steps": case.steps_apart(executable), **case.runtime_facts}
     return row
 
 
@@ -143,18 +181,3 @@ def facts_of(graph: Any, found: planning.Found, lowered: LoweredPlan) -> Row:
         "unfused_dram_bytes": found.evaluation.unfused_dram_bytes,
         "optimal": found.result.optimal,
     }
-
-
-def steps_apart(case: Case, executable: Any) -> list[float]:
-    """Largest difference from onnxruntime's output in quantisation steps of it, for each of some images, ascending."""
-    from benchmarks.quantized import image, results, step
-
-    assert case.file is not None
-    shape = [int(size) for size in case.module["main"].params[0].ty.shape]
-    images = [image(shape, 100 + seed) for seed in range(IMAGES)]
-    one = step(extract(case.module))
-    expected = results(case.file, images)
-    return sorted(
-        round(float(np.abs(run_executable(executable, [x])[0] - y).max()) / one, 3)
-        for x, y in zip(images, expected, strict=True)
-    )

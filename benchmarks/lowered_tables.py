@@ -23,6 +23,10 @@ alone executes layer by layer and is left to TVM. "Error" is the largest differe
 relative to an output's largest magnitude (also before a last softmax). A quantised network (`+int8`: onnxruntime's
 static quantiser, int8, a scale a channel) is compared with its own exact sums, and "steps" is its difference from
 onnxruntime in quantisation steps of the output: the least, middle and largest of three images."""
+_QUANTIZED = """\
+A sum on the edge between two steps falls either way, and a network of random weights makes more of it: "itself" is how
+far onnxruntime without its optimisations is from onnxruntime with them. "Operator" is the most that any of our
+operators is apart from onnxruntime's when both get onnxruntime's operands, "elements" how many of all elements are."""
 _OPERATORS = """\
 Every operator of {networks} networks of [networks.md](networks.md) ({operators} operators), lowered as a group of its
 own, without a limit of memory; nothing is compiled for this. In a larger group an operator may also be refused for
@@ -65,7 +69,18 @@ def networks_table(rows: list[Row]) -> list[str]:
         lines += [f"Together {groups} of the LBDF groups and {operators} of their operators are lowered.", ""]
     lines += [f"- {row['network']}, {row['buffer']}: {row['problem']}" for row in rows if "problem" in row]
     lines += [f"- {row['network']}, {row['buffer']}: {row['mismatch']}" for row in good if row["mismatch"]]
-    return [*lines, ""] if lines[-1] else lines
+    lines += [""] if lines[-1] else []
+    quantized = {row["network"]: row for row in good if "operator_steps" in row}
+    if quantized:
+        lines += ["## Quantised networks beside onnxruntime, in steps", "", _QUANTIZED, ""]
+        header = ("network", "ours", "itself", "operator", "elements")
+        lines += markdown_table(header, map(_quantized_cells, quantized.values()))
+    return lines
+
+
+def _quantized_cells(row: Row) -> tuple[str, ...]:
+    apart = (" / ".join(f"{steps:g}" for steps in row[key]) for key in ("steps", "steps_of_runtime"))
+    return row["network"], *apart, str(row["operator_steps"]), f"{row['operator_elements_apart']:.0e}"
 
 
 _PARTS = {"groups": "lbdf_groups", "operators": "fusable_operators"}

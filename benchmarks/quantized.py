@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tvm
+from tvm import relax
 
 from tvm_fusion.errors import FusionError
 from tvm_fusion.passes import Extraction
+from tvm_fusion.passes.execute import run_executable
+from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 
 Array = npt.NDArray[Any]
 OPSET = 17
+# Operators whose result keeps the scale of their operand, so that folding needs no quantisation of its own for it.
+MOVING = ("Flatten", "Reshape", "Transpose", "MaxPool", "Squeeze", "Unsqueeze", "Slice", "Pad", "Split")
 
 
 def image(shape: Sequence[int], seed: int) -> Array:
@@ -109,3 +115,41 @@ def step(extraction: Extraction) -> float:
     calls = [binding.value for binding in bindings(extraction.module["main"])]
     last = [call for call in calls if op_name(call) == "dequantize"][-1]
     return float(constant_array(last.args[1]).max())
+
+
+def narrow_tensors(path: Path, x: Array) -> list[Array]:
+    """Every 8-bit tensor that onnxruntime quantises, in the file's order, but those that only move another."""
+    import onnx
+
+    model = onnx.load(path)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    maker = {name: node.op_type for node in model.graph.node for name in node.output}
+    names = [
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in stored and maker.get(node.input[0]) not in MOVING
+    ]
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    running = session(onnx.shape_inference.infer_shapes(model).SerializeToString())
+    return [np.asarray(found) for found in running.run(names, {running.get_inputs()[0].name: x})]
+
+
+def from_given_operands(extraction: Extraction, x: Array, given: list[Array]) -> list[Array]:
+    """What every quantize of the folded network makes of ``given``, the results of the others."""
+    function = extraction.module["main"]
+    made = [binding.var for binding in bindings(function) if op_name(binding.value) == "quantize"]
+    assert [tuple(map(int, var.ty.shape)) for var in made] == [array.shape for array in given]
+    builder = relax.BlockBuilder()
+    params = [relax.Var("x", function.params[0].ty), *(relax.Var(f"given_{k}", v.ty) for k, v in enumerate(made))]
+    values: dict[Any, Any] = dict(zip([*function.params, *made], params, strict=True))
+    with builder.function("main", params):
+        with builder.dataflow():
+            computed = []
+            for binding in bindings(function):
+                var = builder.emit(substitute(binding.value, values))
+                if binding.var in made:
+                    computed.append(builder.emit_output(var))
+                else:
+                    values[binding.var] = var
+        builder.emit_func_output(relax.Tuple(computed))
+    return run_executable(tvm.compile(builder.get(), "llvm"), [x, *given])

@@ -89,6 +89,9 @@ def test_tables_of_networks_and_refusals() -> None:
     text = "\n".join(lowered_tables.networks_table([row(), row(buffer="2MiB", steps=[0.0, 0.5, 1.0])]))
     assert "| net | 1MiB | 3 | 3 | 2 | 10 | 8 | 80.0 % | equal | 2e-06 |  | 1.00 | 3.00 | 2 | 3 | 4 |" in text
     assert "| 0 / 0.5 / 1 |" in text
+    apart = {"steps": [0.0, 1.0, 9.0], "steps_of_runtime": [0.0, 2.0, 5.0], "operator_steps": 1}
+    text = "\n".join(lowered_tables.networks_table([row(**apart, operator_elements_apart=2e-5)]))
+    assert "| net | 0 / 1 / 9 | 0 / 2 / 5 | 1 | 2e-05 |" in text
     assert "Together 66.7 % of the LBDF groups and 80.0 % of their operators" in text
     text = "\n".join(lowered_tables.networks_table([row(mismatch="2 bytes off", bytes_equal=False)]))
     assert "| differ |" in text
@@ -143,4 +146,6 @@ def test_a_quantised_network(tmp_path: Path) -> None:
     (found,) = json.loads((tmp_path / "resnet18_int8.json").read_text())["rows"]
     assert found["network"] == "resnet18@32+int8"
     assert found["largest_relative_error"] == 0
-    assert sorted(found["steps"])[1] < 1.01
+    assert found["steps"][1] < 1.01
+    assert found["operator_steps"] <= 1
+    assert found["operator_elements_apart"] < 1e-4

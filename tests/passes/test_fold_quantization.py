@@ -12,10 +12,10 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
-from benchmarks.quantized import float_file, image, quantized, results, step
+from benchmarks.quantized import float_file, from_given_operands, image, narrow_tensors, quantized, results, step
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import whole
-from tests.passes.quantized import SETTINGS, Array, Node, from_given_operands, narrow_tensors, small
+from tests.passes.quantized import SETTINGS, Array, Node, small
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.cost_models.simulator import simulate_line_buffer

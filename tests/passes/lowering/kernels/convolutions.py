@@ -18,7 +18,7 @@ from tests.passes.modules import stepwise
 Array = np.ndarray
 MOST_PRODUCTS = 300_000
 # (dtype of input and weight, dtype of the sums)
-DTYPES = (("float32", "float32"),) * 2 + (("float16", "float16"), ("float64", "float64"), ("int8", "int32"))
+DTYPES = (("float32", "float32"), ("int8", "int32"), ("float64", "float64"), ("float16", "float16"))
 KERNELS = ((1, 1), (1, 1), (3, 3), (3, 3), (5, 5), (1, 3), (3, 1), (2, 2), (1, 7), (7, 1), (4, 2))
 
 
@@ -91,17 +91,21 @@ def array(shape: tuple[int, ...], dtype: str) -> Array:
     return generator.standard_normal(shape).astype(dtype)
 
 
-def module(convolutions: list[Convolution], batch: int, dtype: str, sums: str) -> tvm.IRModule:
-    """All on one input, their results as a tuple."""
-    shape = (batch, convolutions[0].inputs, *convolutions[0].size)
-    return stepwise(lambda emit, x: tuple(c.relax(emit, x, dtype, sums) for c in convolutions), shape, dtype=dtype)
+def module(convolutions: list[Convolution], batch: int, dtype: str, sums: str, rectified: bool) -> tvm.IRModule:
+    """All on one input, each with a relu after it if ``rectified``, their results as a tuple."""
+
+    def build(emit: Any, x: Any) -> tuple[Any, ...]:
+        made = [convolution.relax(emit, x, dtype, sums) for convolution in convolutions]
+        return tuple(emit(op.nn.relu(result)) for result in made) if rectified else tuple(made)
+
+    return stepwise(build, (batch, convolutions[0].inputs, *convolutions[0].size), dtype=dtype)
 
 
-def error_bound(convolution: Convolution, magnitude: Array, dtype: str) -> Array:
-    """What rounding may do to a sum: a walk at random of as many steps as there are products."""
+def error_bound(products: int, magnitude: Array, dtype: str) -> Array:
+    """What rounding may do to a sum of so many products: a walk at random; ``magnitude`` is the sum of their sizes."""
     if dtype.startswith("int"):
         return np.zeros_like(magnitude)
-    steps = 2 + 2 * convolution.products**0.5
+    steps = 2 + 2 * products**0.5
     return magnitude * steps * np.finfo(dtype).eps + float(np.finfo(dtype).smallest_normal)
 
 

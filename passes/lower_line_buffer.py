@@ -11,7 +11,7 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
+from tvm_fusion.passes.attributes import BUFFER_BYTES, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
 from tvm_fusion.passes.lowering.dram import rows_shape
 from tvm_fusion.passes.lowering.group import Group, group_calls, read_group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
@@ -101,7 +101,8 @@ class _Lowering:
                 if self._scheme(name) == LBDF:
                     found[name] = RowFunction(group, own, shapes, vectors, scope)
                 else:
-                    found[name] = LayerFunction(group, own, shapes, vectors)
+                    kept_bytes = int(self.attributes[name][BUFFER_BYTES]) // 2
+                    found[name] = LayerFunction(group, own, shapes, vectors, kept_bytes)
             except NotLowered as reason:
                 self._refuse(name, reason)
         return found

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx import BufferStore, SeqStmt
 
+from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
+from tvm_fusion.graph.operator import Tensor
 from tvm_fusion.passes.lowering.expressions import index
+from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
+from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, loop_nest
+from tvm_fusion.passes.lowering.vectors import Vectors
 
 
 class LayerFunction(GroupWriter):
-    """Rows of the group's only operator, for the scheme "layer": nothing of it stays on chip by its own order."""
+    """Rows of the group's only operator, for the scheme "layer", in the order of that: of its weights or of its inputs
+    ``kept_bytes`` stay at a time, while the others pass. It is a cache that must keep them."""
+
+    def __init__(
+        self,
+        group: Group,
+        functions: Mapping[int, OperatorFunction],
+        result_shapes: list[tuple[int, ...]],
+        vectors: Vectors,
+        kept_bytes: int,
+    ) -> None:
+        self.kept_bytes = kept_bytes
+        super().__init__(group, functions, result_shapes, vectors)
 
     def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
         """The function, without a program."""
@@ -34,26 +51,21 @@ class LayerFunction(GroupWriter):
         row = self.row if height > 1 else index(0)
         load, store = self._loader(0), self._store(0)
         if 0 in self.kernels:
-            kernel = self.kernels[0]
-            if kernel.columns is not kernel.window.columns:
-                return kernel.make(row, self._image, load, store)
-            if height > 1 and self._tiles_first():
-                return kernel.make(row, self._image, load, store, rows=(self.row, height))
-            made = kernel.make(row, self._image, load, store)
-        else:
-            made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
+            operator = self.graph.operators[0]
+            inputs = sum(self._bytes(self.graph.tensor(i)) for i in operator.inputs) // self.batch
+            weights = bytes_of(operator.weight_elements, dtype_bits(str(self.kernels[0].weight.dtype)))
+            return self.kernels[0].make_all(height, self._image, load, store, inputs, weights, self.kept_bytes)
+        made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
         return loop_nest([(self.row, height)], made) if height > 1 else made
+
+    @staticmethod
+    def _bytes(tensor: Tensor) -> int:
+        return bytes_of(math.prod(tensor.shape), dtype_bits(tensor.dtype))
 
     def _find_kernel(self, i: int) -> None:
         super()._find_kernel(i)
         if i in self.kernels:
             self.kernels[i] = self.kernels[i].whole(self.graph.operators[i].height) or self.kernels[i]
-
-    def _tiles_first(self) -> bool:
-        """Whether it moves less to keep a tile's weights while all rows pass than a row while all weights pass."""
-        operator, kernel = self.graph.operators[0], self.kernels[0]
-        inputs = sum(math.prod(self.graph.tensor(i).shape) for i in operator.inputs)
-        return inputs * kernel.tiles < operator.weight_elements * operator.height
 
     def _new_scratch(self, name: str, shape: tuple[int, ...], dtype: str) -> Any:
         buffer = tirx.decl_buffer([index(size) for size in shape], dtype, name=name, scope=ACCUMULATOR_SCOPE)

@@ -13,6 +13,7 @@ from tvm.tirx import BufferStore, SeqStmt
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified
+from tvm_fusion.passes.lowering.kernels.blocked import Walk, blocked
 from tvm_fusion.passes.lowering.kernels.tiles import Tile, best_tile, column_parts, lane_parts
 from tvm_fusion.passes.lowering.kernels.window import Axis, Window
 from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest, loop_var
@@ -77,29 +78,60 @@ class WindowKernel:
                 pieces.append(tiles.transpose(0, 2, 1).reshape(-1))
         return np.ascontiguousarray(np.concatenate(pieces))
 
-    @property
-    def tiles(self) -> int:
-        """How many tiles of channels there are."""
-        groups = 1 if self.window.depthwise else self.window.groups
-        return groups * sum(count for _, count, _ in self.parts)
+    def make(self, row: Any, image: Any, load: Load, store: Store) -> Any:
+        """The statement that makes row ``row`` of image ``image`` (expressions)."""
 
-    def make(self, row: Any, image: Any, load: Load, store: Store, rows: tuple[Any, int] | None = None) -> Any:
-        """The statement that makes row ``row`` of image ``image`` (expressions).
-
-        With ``rows`` (variable, extent), which ``row`` depends on, all of those, a tile of channels after another.
-        """
-        group = loop_var("group")
-        groups = 1 if self.window.depthwise else self.window.groups
-        body = []
-        for first, count, lanes in self.parts:
+        def made(group: Any, first: Any, lanes: list[int], count: int) -> Any:
             tile = loop_var("tile") if count > 1 else index(0)
+            start = first + tile * index(sum(lanes))
+            channels = _Channels(self, row, image, load, store, group, start, lanes)
+            return loop_nest([(tile, count)] if count > 1 else [], channels.made())
+
+        return self._all_channels(made)
+
+    def make_all(
+        self, height: int, image: Any, load: Load, store: Store, input_bytes: int, weight_bytes: int, kept_bytes: int
+    ) -> Any:
+        """The statement that makes all ``height`` rows of image ``image``.
+
+        Of the ``input_bytes`` of the operands or the ``weight_bytes`` a part of ``kept_bytes`` stays at a time.
+        """
+        steps = self._steps(height)
+        groups = 1 if self.window.depthwise else self.window.groups
+
+        def made(group: Any, first: Any, lanes: list[int], count: int) -> Any:
             width = sum(lanes)
-            start = index(first) + tile * index(width)
-            made = _Channels(self, row, image, load, store, group if groups > 1 else index(0), start, lanes).made()
-            loops = [(tile, count)] if count > 1 else []
-            body.append(loop_nest([*loops, rows] if rows else loops, made))
-        every = SeqStmt(body) if len(body) > 1 else body[0]
-        return loop_nest([(group, groups)], every) if groups > 1 else every
+            tiles = Walk("tile", count, weight_bytes * width / (self.channels * groups))
+            statements = []
+            for place, number, columns in steps:
+
+                def body(tile: Any, step: Any, place: int = place, columns: int = columns) -> Any:
+                    start = simplified(first + tile * index(width))
+                    channels = _Channels(self, step, image, load, store, group, start, lanes)
+                    if self.columns is self.window.columns:
+                        return channels.made()
+                    return channels.tile(simplified(index(place) + step * index(columns)), columns)
+
+                share = input_bytes / groups / max(1, sum(n for _, n, _ in steps))
+                statements.append(blocked(tiles, Walk("row", number, share), kept_bytes, body))
+            return statements[0] if len(statements) == 1 else SeqStmt(statements)
+
+        return self._all_channels(made)
+
+    def _steps(self, height: int) -> list[tuple[int, int, int]]:
+        """(first column, how many such steps follow one another, columns of each): rows, or tiles of all columns."""
+        if self.columns is self.window.columns:
+            return [(0, height, 0)]
+        width = self.tile.columns
+        whole, rest = divmod(self.columns.size, width)
+        return [(0, whole, width)] + ([(whole * width, 1, rest)] if rest else [])
+
+    def _all_channels(self, made: Callable[[Any, Any, list[int], int], Any]) -> Any:
+        """``made(group, first channel, lanes, number of tiles)`` for all channels."""
+        groups = 1 if self.window.depthwise else self.window.groups
+        group = loop_var("group") if groups > 1 else index(0)
+        body = [made(group, index(first), lanes, count) for first, count, lanes in self.parts]
+        return loop_nest([(group, groups)] if groups > 1 else [], SeqStmt(body) if len(body) > 1 else body[0])
 
 
 class _Channels:
@@ -138,17 +170,17 @@ class _Channels:
             if first >= 0 and inner:
                 run.append((first, count))
             elif first >= 0:
-                statements.append(self._tile(index(first), count, first))
+                statements.append(self.tile(index(first), count, first))
         return statements[0] if len(statements) == 1 else SeqStmt(statements)
 
     def _loop(self, run: list[tuple[int, int]]) -> Any:
         first, count = run[0]
         if len(run) == 1:
-            return self._tile(index(first), count, None)
+            return self.tile(index(first), count, None)
         block = loop_var("columns")
-        return loop_nest([(block, len(run))], self._tile(index(first) + block * index(count), count, None))
+        return loop_nest([(block, len(run))], self.tile(index(first) + block * index(count), count, None))
 
-    def _tile(self, start: Any, count: int, known: int | None) -> Any:
+    def tile(self, start: Any, count: int, known: int | None = None) -> Any:
         """``count`` columns from ``start``, whose number is ``known`` where some of their taps are outside."""
         sums = tirx.decl_buffer([index(count * self.width)], self.kernel.dtype, name="sums", scope=REGISTER_SCOPE)
         zero = rewritten(self.window.block.init, {}, _plain)

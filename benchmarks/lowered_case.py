@@ -60,7 +60,7 @@ class Case:
 
     @cached_property
     def runtime_facts(self) -> dict[str, Any]:
-        """How far onnxruntime's output without optimisations is from its own, and how far our operators are one by one.
+        """How far onnxruntime's output from sums of whole numbers is from its own, and how far our operators are each.
 
         A sum on the edge between two steps falls either way, and a network of random weights makes more of it: only
         what an operator makes of onnxruntime's operands ("operator_steps": the most steps apart, and of how many
@@ -72,7 +72,7 @@ class Case:
         apart = [np.abs(a.astype(np.int32) - b.astype(np.int32)) for a, b in zip(made, given, strict=True)]
         differing = sum(int((found > 0).sum()) for found in apart)
         return {
-            "steps_of_runtime": self._steps(results(self.file, self._images, optimised=False)),
+            "steps_of_runtime": self._steps(results(self.file, self._images, whole_numbers=True)),
             "operator_steps": max(int(found.max()) for found in apart),
             "operator_elements_apart": differing / sum(found.size for found in apart),
         }

@@ -25,8 +25,9 @@ static quantiser, int8, a scale a channel) is compared with its own exact sums, 
 onnxruntime in quantisation steps of the output: the least, middle and largest of three images."""
 _QUANTIZED = """\
 A sum on the edge between two steps falls either way, and a network of random weights makes more of it: "itself" is how
-far onnxruntime without its optimisations is from onnxruntime with them. "Operator" is the most that any of our
-operators is apart from onnxruntime's when both get onnxruntime's operands, "elements" how many of all elements are."""
+far onnxruntime with its 8-bit operators (`session.qdqisint8allowed`) is from onnxruntime as it is, which computes them
+on real numbers on x86. "Operator" is the most that any of our operators is apart from onnxruntime's when both get
+onnxruntime's operands, "elements" how many of all elements are."""
 _OPERATORS = """\
 Every operator of {networks} networks of [networks.md](networks.md) ({operators} operators), lowered as a group of its
 own, without a limit of memory; nothing is compiled for this. In a larger group an operator may also be refused for

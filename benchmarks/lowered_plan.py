@@ -73,10 +73,12 @@ def one_operator_a_group(graph: OperatorGraph) -> PartitionPlan:
     return PartitionPlan.from_masks(graph, [1 << i for i in range(len(graph))])
 
 
-def lower_plan(module: Any, graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator) -> LoweredPlan:
-    """Group, lower and verify; groups stand in the order in which they execute."""
+def lower_plan(
+    module: Any, graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator, target: Any = None
+) -> LoweredPlan:
+    """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute."""
     begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, target or host_target():
         warnings.simplefilter("always", LoweringWarning)
         lowered = LowerLineBuffer()(FuseByPlan(plan, accelerator)(module))
     mismatch = ""

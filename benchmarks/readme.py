@@ -2,7 +2,8 @@
 
 Example: python -m benchmarks.readme
 
-The results are files that benchmarks/run.py wrote (copied to benchmarks/measured) and benchmarks/explain.py's runs.
+The results are files that benchmarks/run.py wrote (copied to benchmarks/measured), and what benchmarks/explain.py and
+benchmarks/speed.py recorded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tvm_fusion.reports.record import read_record
 
 ROOT = Path(__file__).parent.parent
 MEASURED = Path(__file__).parent / "measured"
+SPEED = Path(__file__).parent / "speed"
 MAIN = "efficientnet_b3@300"
 
 
@@ -95,8 +97,11 @@ def main(
     readme: Annotated[Path, typer.Option("--readme", help="The file to change.")] = ROOT / "README.md",
     measured: Annotated[Path, typer.Option("--measured", help="Folder of results.json files.")] = MEASURED,
     explained: Annotated[Path, typer.Option("--explained", help="Folder of benchmarks/explain.py.")] = EXPLAINED,
+    speed: Annotated[Path, typer.Option("--speed", help="Folder of benchmarks/speed.py.")] = SPEED,
 ) -> int:
     """Bring the README's tables up to the measured results."""
+    from benchmarks.speed_tables import recorded_rows, summary  # which notes the machine as this module does
+
     records = [record for path in sorted(measured.glob("*.json")) if (record := read_record(path)) is not None]
     main_record = next((record for record in records if record["network"] == MAIN), None)
     if main_record is None:
@@ -105,6 +110,7 @@ def main(
     text = with_table(text, "savings-table", savings_table(records))
     text = with_table(text, "results-table", algorithms_table(main_record))
     text = with_table(text, "explained-table", closed_table(Results(explained)))
+    text = with_table(text, "speed-table", summary(recorded_rows(speed)))
     write_text_atomic(readme, text)
     print(f"wrote {readme}")
     return 0

@@ -23,12 +23,18 @@ ours is faster. "Error" is the largest difference from torch's output relative t
 seconds from the network in memory to the end of the first call, the search for a plan included."""
 
 
-def page(folder: Path) -> list[str]:
-    """All lines. Raises NoAnswerError if nothing was recorded in ``folder``."""
+def recorded_rows(folder: Path) -> list[Row]:
+    """What was recorded in ``folder``. Raises NoAnswerError if that is nothing."""
     records = [record for path in sorted(folder.glob("*.json")) if (record := read_record(path)) is not None]
     rows = [row for record in records for row in record.get("rows", [])]
     if not rows:
         raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks.speed first")
+    return rows
+
+
+def page(folder: Path) -> list[str]:
+    """All lines. Raises NoAnswerError if nothing was recorded in ``folder``."""
+    rows = recorded_rows(folder)
     lines = [_INTRODUCTION, ""]
     for note in dict.fromkeys(f"{machine_note(row['environment'])} LLVM's processor: {row['cpu']}." for row in rows):
         lines += [note, ""]
@@ -55,6 +61,16 @@ def row_tables(row: Row) -> list[str]:
     lines += [f"- {found['method']}: {found['problem']}" for found in row["methods"] if "problem" in found]
     lines += [""] if lines[-1] else []
     return lines + (profile_table(row["profile"]) if "profile" in row else [])
+
+
+def summary(rows: list[Row]) -> list[str]:
+    """One line a setting: the median of every method, in milliseconds."""
+    methods = list(dict.fromkeys(found["method"] for row in rows for found in row["methods"]))
+    cells = []
+    for row in rows:
+        medians = {m["method"]: f"{m['milliseconds']['median']:.1f}" for m in row["methods"] if "milliseconds" in m}
+        cells.append((row["network"], row["buffer"], str(row["threads"]), *(medians.get(m, "") for m in methods)))
+    return markdown_table(("network", "plan for", "threads", *methods), cells)
 
 
 def _cells(found: Row, ours: Row | None) -> tuple[str, ...]:

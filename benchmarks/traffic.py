@@ -63,7 +63,7 @@ class Compiled:
         best = planning.find(graph, self.accelerator, self.algorithm, 1000, 0, None).result.plan
         found, results = {}, []
         for name, plan in zip(PLANS, (one_operator_a_group(graph), best), strict=True):
-            lowered = lower_plan(module, graph, plan, self.accelerator)
+            lowered = lower_plan(module, graph, plan, self.accelerator, self.target)
             if lowered.mismatch:
                 raise FusionError(lowered.mismatch)
             executable = compile_lowered(lowered.module, self.target)

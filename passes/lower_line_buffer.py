@@ -100,7 +100,7 @@ class _Lowering:
                 own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
                 if self._scheme(name) == LBDF:
                     found[name] = RowFunction(group, own, shapes, vectors, scope)
-                else:
+                elif len(group.parameters) > 1:  # of others TVM's RewriteDataflowReshape wants blocks
                     kept_bytes = int(self.attributes[name][BUFFER_BYTES]) // 2
                     found[name] = LayerFunction(group, own, shapes, vectors, kept_bytes)
             except NotLowered as reason:

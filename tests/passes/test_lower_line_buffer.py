@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from typing import Any
 
 import pytest
 import tvm
@@ -186,3 +187,18 @@ def test_expected_function() -> None:
     convolutions = [binding.value for binding in bindings(mod["main"]) if op_name(binding.value) == "nn.conv2d"]
     for found, convolution in zip(weights, convolutions, strict=True):
         assert (constant_array(found) == golden.packed(constant_array(convolution.args[1]))).all()
+
+
+@pytest.mark.parametrize("scheme", ["lbdf", "layer"])
+def test_one_operand_alone(scheme: str) -> None:
+    """Of functions of one operand TVM asks whether they are reshapes, in a form that only its own have."""
+
+    def build(emit: Any, x: Any) -> Any:
+        return relax.op.nn.relu(emit(relax.op.nn.softmax(x, axis=1)))
+
+    mod = stepwise(build, (1, 3, 4, 4))
+    graph = extract(mod).graph
+    plan = PartitionPlan(tuple(Group((i,), scheme) for i in range(len(graph))))
+    inputs = random_inputs(mod)
+    found = run(LowerGroups()(VerifyMemory()(LowerLineBuffer()(FuseByPlan(plan, ROOMY)(mod)))), inputs)
+    assert largest_relative_error(found, run(mod, inputs)) < 1e-6

@@ -1,6 +1,6 @@
 """Rows of convolutions from packed weights are torch's, whatever the width of the registers.
 
-TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 300).
+TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 100).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.passes.lowering.lowered import PLAIN, WIDTHS, apart, calls, constants
 from tests.passes.networks import whole
 from tvm_fusion.passes import extract
 
-EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "100"))
 # Every operator alone in a scheme, or each convolution with a relu after it in one group.
 PLANS = ("lbdf", "layer", "with relu")
 

@@ -1,25 +1,31 @@
 """Rows of convolutions from packed weights are torch's, whatever the width of the registers.
 
-TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 300).
+TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 100).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tvm.relax import op
 
 from tests.passes.lowering.kernels.convolutions import DTYPES, Convolution, array, error_bound, module, several
 from tests.passes.lowering.lowered import PLAIN, WIDTHS, apart, calls, constants, lowered, outputs
+from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import whole
 from tvm_fusion.passes import extract
+from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 
-EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "100"))
+SCHEMES = ("lbdf", "layer")
 # Every operator alone in a scheme, or each convolution with a relu after it in one group.
-PLANS = ("lbdf", "layer", "with relu")
+PLANS = (*SCHEMES, "with relu")
 
 
 def check(made: list[Convolution], batch: int, dtypes: tuple[str, str], kind: str, vector_bytes: int) -> None:
@@ -103,3 +109,20 @@ def test_known_convolutions(vector_bytes: int, kind: str) -> None:
 def test_other_dtypes(dtypes: tuple[str, str]) -> None:
     for kind in PLANS[1:]:
         check([known(size=(3, 4), outputs=5), known(size=(3, 4), groups=6, outputs=6)], 1, dtypes, kind, 16)
+
+
+IMAGES_MADE: dict[str, Callable[[Any], Any]] = {
+    "by concatenation": lambda x: op.concat([x, x], 0),
+    "of channels": lambda x: op.reshape(x, (2, 2, 4, 5)),
+}
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the kernel makes the first image alone")
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", IMAGES_MADE)
+def test_images_that_are_no_batch(name: str, scheme: str) -> None:
+    """The network has one image; two of them go through the convolution."""
+    mod = stepwise(lambda emit, x: conv(emit(IMAGES_MADE[name](emit(op.nn.relu(x)))), 3), (1, 4, 4, 5))
+    rows = lowered(mod, apart(extract(mod).graph, scheme))
+    inputs = random_inputs(mod)
+    assert largest_relative_error(outputs(rows, inputs), run(mod, inputs)) < 1e-5

@@ -1,6 +1,6 @@
 """Rows of matrix products from packed weights are numpy's: tokens, maps, batches, transposed weights.
 
-TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 300).
+TVM_FUSION_EXAMPLES says how many random modules the slow tests try (by default 100).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.passes.lowering.lowered import PLAIN, WIDTHS, apart, calls, constants
 from tests.passes.modules import stepwise
 from tvm_fusion.passes import extract
 
-EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "100"))
 Shape = tuple[int, ...]
 
 

@@ -88,9 +88,9 @@ def _convolution(call: Any, block: Block, operator: Operator) -> Window | None:
     attrs = call.attrs
     if str(attrs.data_layout) != "NCHW" or str(attrs.kernel_layout) != "OIHW":
         return None
-    (_, _, height, width), (out, inputs, *kernel) = shape_of(call.args[0]), shape_of(call.args[1])
+    (images, _, height, width), (out, inputs, *kernel) = shape_of(call.args[0]), shape_of(call.args[1])
     _, _, *size = shape_of(call)
-    if operator.row_axis != 2 and size[0] > 1:
+    if images != operator.batch or (operator.row_axis != 2 and size[0] > 1):
         return None
     places = zip(size, (height, width), kernel, ints(attrs.strides), ints(attrs.dilation), strict=True)
     rows, columns = (Axis(*place, padding) for place, padding in zip(places, ints(attrs.padding)[:2], strict=True))

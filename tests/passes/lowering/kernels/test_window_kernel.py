@@ -117,7 +117,6 @@ IMAGES_MADE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the kernel makes the first image alone")
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", IMAGES_MADE)
 def test_images_that_are_no_batch(name: str, scheme: str) -> None:

@@ -145,10 +145,10 @@ def test_memory_on_chip_lies_in_the_section_that_the_user_names(name: str, tmp_p
     assert sum(sizes) == int(group_functions(low)[NAME][IR_BUFFER_BYTES])
 
 
-def test_strict_flags_find_faults() -> None:
+def test_strict_flags_find_faults(tmp_path: Path) -> None:
     """What the compilation of every other test rests on."""
     with pytest.raises(AssertionError, match="unused"):
-        compiled("static int f(void) { return 0; }\n", Path("/tmp"))
+        compiled("static int f(void) { return 0; }\n", tmp_path)
 
 
 def test_wrong_input() -> None:

@@ -56,6 +56,12 @@ def chosen(emit: Any, x: Any, y: Any) -> Any:
 BATCH: Shape = (2, 4, 5, 5)
 SQUARE: Shape = (2, 2, 5, 5)  # as many channels as images
 # How each is built, the shapes of its inputs and their dtype.
+def rows_along_the_width(emit: Emit, x: Any) -> Any:
+    """A map of one row that comes from a sequence: its columns are the rows of the group."""
+    y = emit(op.reshape(emit(op.permute_dims(x, [0, 2, 1])), (1, 1, 1, 5)))
+    return conv(emit(conv(y, 2)), 3)
+
+
 BY_HAND: dict[str, tuple[Callable[..., Any], tuple[Shape, ...], str]] = {
     "in place in a row of another order": (without_height, ((1, 2, 4, 5),), "float32"),
     "weight of two operators": (shared_weight, (X,), "float32"),
@@ -84,6 +90,7 @@ BY_HAND: dict[str, tuple[Callable[..., Any], tuple[Shape, ...], str]] = {
         ((2, 6, 4), (4,)),
         "float32",
     ),
+    "rows along the width": (rows_along_the_width, ((1, 5, 1),), "float32"),
     "channels for images": (lambda emit, x: op.permute_dims(emit(conv(x, 2)), [1, 0, 2, 3]), (SQUARE,), "float32"),
     "channels left of images": (lambda emit, x: op.max(emit(conv(x, 2)), [0, 2, 3]), (SQUARE,), "float32"),
     "images of another place": (images_of_another_place, (SQUARE,), "float32"),

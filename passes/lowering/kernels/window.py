@@ -90,7 +90,8 @@ def _convolution(call: Any, block: Block, operator: Operator) -> Window | None:
         return None
     (images, _, height, width), (out, inputs, *kernel) = shape_of(call.args[0]), shape_of(call.args[1])
     _, _, *size = shape_of(call)
-    if images != operator.batch or (operator.row_axis != 2 and size[0] > 1):
+    one_row = operator.height == 1 and size[0] == 1
+    if images != operator.batch or not (one_row or operator.row_axis == 2):  # rows may lie along the width
         return None
     places = zip(size, (height, width), kernel, ints(attrs.strides), ints(attrs.dilation), strict=True)
     rows, columns = (Axis(*place, padding) for place, padding in zip(places, ints(attrs.padding)[:2], strict=True))

@@ -125,3 +125,7 @@ def accelerator_from_dict(data: dict[str, Any]) -> Accelerator:
 
 def _presets() -> Any:
     return resources.files("tvm_fusion.cost_models") / "presets"
+
+
+# Counts elements as wide as the network has them.
+OWN_WIDTHS = Accelerator(activation_bits=None, weight_bits=None)

@@ -2,7 +2,8 @@
 
 Every worker has line buffers of its own, and makes or loads for itself what its rows need, so that rows at the border
 of two blocks are made twice (the halo). What needs all rows of a tensor waits for all workers: it belongs to a later
-stage, and tensors that a later stage reads are shared by the workers, which hold them whole as the group does anyway.
+stage. Tensors that a later stage reads are shared by the workers, which hold them whole as the group does anyway; sums
+over rows are added up by every worker over its own rows, and put together in the next stage.
 """
 
 from __future__ import annotations
@@ -14,33 +15,41 @@ from typing import Literal, NamedTuple
 from tvm_fusion.cost_models.row_program import row_program
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.sizes import Sizes
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
 # First row and the one after the last.
 Span = tuple[int, int]
+Kind = Literal["make", "store", "start", "add", "combine"]
 
 
 class BlockEvent(NamedTuple):
-    """``make`` (or load) row ``row`` of ``tensor``, ``store`` it to DRAM, or ``add`` it to the sums of ``reader``."""
+    """``make`` (or load) row ``row`` of ``tensor``, or ``store`` it to DRAM.
 
-    kind: Literal["make", "store", "add"]
+    For an operator ``reader`` that adds up the rows of ``tensor``: ``start`` the sums of this block, ``add`` row
+    ``row`` to them, ``combine`` the sums of block ``row`` with those before.
+    """
+
+    kind: Kind
     tensor: int
     row: int
     reader: int = -1
+
+
+Stages = tuple[tuple[tuple[BlockEvent, ...], ...], ...]
 
 
 @dataclass(frozen=True)
 class RowBlocks:
     """``stages[s][b]``: the events of block ``b`` in stage ``s``; all blocks of a stage end before the next begins.
 
-    ``shared`` tensors are read in later stages than they are made. ``stored_apart`` are results of which some rows are
-    made for others' sake; all other results are stored as they are made. ``made_rows``: rows of each tensor that the
-    blocks together make or load. ``speedup``: work of the group over that of the largest blocks of all stages, in MACs
-    and elements.
+    ``tensors[s]``: what stage ``s`` makes or loads. ``shared`` tensors are read in later stages than they are made.
+    ``stored_apart`` are results of which some rows are made for others' sake; all other results are stored as they are
+    made. ``made_rows``: rows of each tensor that the blocks together make or load. ``speedup``: work of the group over
+    that of the largest blocks of all stages, in MACs and elements.
     """
 
     count: int
-    stages: tuple[tuple[tuple[BlockEvent, ...], ...], ...]
+    stages: Stages
     tensors: tuple[tuple[int, ...], ...]
     shared: frozenset[int]
     stored_apart: frozenset[int]
@@ -48,13 +57,13 @@ class RowBlocks:
     speedup: float
 
     def cost(self, cost: GroupCost, sizes: Sizes) -> GroupCost:
-        """What the group holds and moves in blocks, where it is ``cost`` in one."""
-        own = sum(buffer.bytes for buffer in cost.buffers if buffer.tensor not in self.shared)
+        """What the group moves in blocks, where it is ``cost`` in one.
+
+        Every worker has a buffer, and holds there what the group holds in one block.
+        """
         inputs = sizes.outside_inputs(sum(1 << i for i in cost.operators))
-        loaded = sum(
-            sizes.graph.tensor(i).batch * -(-self.made_rows[i] * sizes.row_bits[i] // 8) for i in inputs
-        )  # fmt: skip
-        return replace(cost, buffer_bytes=cost.buffer_bytes + (self.count - 1) * own, input_bytes=loaded)
+        loaded = (sizes.graph.tensor(i).batch * -(-self.made_rows[i] * sizes.row_bits[i] // 8) for i in inputs)
+        return replace(cost, input_bytes=sum(loaded))
 
 
 def row_blocks(graph: OperatorGraph, mask: int, lines: Mapping[int, int], count: int) -> RowBlocks | None:
@@ -78,13 +87,13 @@ class _Division:
         self.edges = {
             i: list(zip(graph.operators[i].inputs, graph.operators[i].demands, strict=True)) for i in self.inside
         }
+        # Readers of rows, and those that add them up one after another.
         self.readers: dict[int, list[int]] = {i: [] for i in self.made}
+        self.adders: dict[int, list[int]] = {i: [] for i in self.made}
         for i in self.inside:
-            for operand, _ in self.edges[i]:
-                self.readers[operand].append(i)
-        self.results = {
-            i for i in self.inside if graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1
-        }  # fmt: skip
+            for operand, demand in self.edges[i]:
+                (self.adders if demand.kind == "accumulate" else self.readers)[operand].append(i)
+        self.results = {i for i in self.inside if graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1}
         self.early: set[int] = set()  # shared tensors that even their own stage reads across blocks
         self.stage: dict[int, int] = {}
         self.shared: set[int] = set()
@@ -104,29 +113,26 @@ class _Division:
         stages = self._events_of_stages(spans, apart)
         made_rows = {i: sum(last - first for first, last in (span[i] for span in spans)) for i in self.made}
         tensors = tuple(
-            tuple(sorted((i for i in self.made if self.stage[i] == s), key=lambda i: (i >= 0, abs(i))))
-            for s in range(len(stages))
+            tuple(sorted((i for i in self.made if self.stage[i] == s), key=demand_order)) for s in range(len(stages))
         )
+        speedup = self._speedup(spans)
         return RowBlocks(
-            self.count, stages, tensors, frozenset(self.shared), frozenset(apart), made_rows, self._speedup(spans)
+            self.count, stages, tensors, frozenset(self.shared), frozenset(apart), made_rows, speedup
         )  # fmt: skip
 
     def _crosses(self, operand: int, reader: int) -> bool:
         """Whether a reader must wait until all workers have made an operand."""
-        if operand in self.early:
+        if operand in self.early or reader in self.adders[operand]:
             return True
-        kinds = [demand.kind for o, demand in self.edges[reader] if o == operand]
-        return self.made[operand] > 1 and any(kind in ("all", "accumulate") for kind in kinds)
+        return self.made[operand] > 1 and (operand, "all") in ((o, demand.kind) for o, demand in self.edges[reader])
 
     def _find_stages(self) -> None:
         """An operator's stage is that of its operands or the next; an outside tensor's that of its first reader."""
         self.stage = {}
         for i in self.inside:
-            self.stage[i] = max(
-                (self.stage.get(o, 0) + self._crosses(o, i) for o, _ in self.edges[i]), default=0
-            )  # fmt: skip
+            self.stage[i] = max((self.stage.get(o, 0) + self._crosses(o, i) for o, _ in self.edges[i]), default=0)
         for i in self.outside:
-            self.stage[i] = min(self.stage[c] - self._crosses(i, c) for c in self.readers[i])
+            self.stage[i] = min(self.stage[c] - self._crosses(i, c) for c in [*self.readers[i], *self.adders[i]])
         self.shared = {i for i in self.made if any(self.stage[c] > self.stage[i] for c in self.readers[i])}
 
     def _own(self, i: int, block: int) -> Span:
@@ -138,8 +144,7 @@ class _Division:
         """The rows of every tensor that a block makes or loads: its own, and what those need in the same stage."""
         spans: dict[int, Span] = {}
         for i in [*reversed(self.inside), *self.outside]:
-            is_inside = i in self.edges
-            wanted = i in self.shared or i in self.results or (is_inside and not self.readers[i])
+            wanted = i in self.shared or i in self.results or self.adders[i] or (i >= 0 and not self.readers[i])
             spans[i] = self._own(i, block) if wanted else (0, 0)
             for c in self.readers[i]:
                 if self.stage[c] == self.stage[i]:
@@ -166,12 +171,8 @@ class _Division:
                 end = max(end, last)
             spans[-1][i] = spans[-1][i][0], self.made[i]
 
-    def _events_of_stages(
-        self, spans: list[dict[int, Span]], apart: set[int]
-    ) -> tuple[tuple[tuple[BlockEvent, ...], ...], ...]:
-        stages: list[list[list[BlockEvent]]] = [
-            [[] for _ in range(self.count)] for _ in range(1 + max(self.stage.values()))
-        ]
+    def _events_of_stages(self, spans: list[dict[int, Span]], apart: set[int]) -> Stages:
+        stages = [[self._starts(s) for _ in spans] for s in range(1 + max(self.stage.values()))]
         for tensor, row in self.events:
             for block, span in enumerate(spans):
                 first, last = span[tensor]
@@ -179,17 +180,22 @@ class _Division:
                     continue
                 events = stages[self.stage[tensor]][block]
                 if row == first:
-                    events += self._additions(tensor)
+                    events += self._combinations(tensor)
                 events.append(BlockEvent("make", tensor, row))
                 own = self._own(tensor, block)
-                if tensor in apart and own[0] <= row < own[1]:
-                    events.append(BlockEvent("store", tensor, row))
+                if own[0] <= row < own[1]:
+                    events += [BlockEvent("store", tensor, row)] if tensor in apart else []
+                    events += [BlockEvent("add", tensor, row, reader) for reader in self.adders[tensor]]
         return tuple(tuple(tuple(events) for events in blocks) for blocks in stages)
 
-    def _additions(self, reader: int) -> list[BlockEvent]:
-        """What a worker adds up before it makes the first row of ``reader``; its operand is there as a whole."""
-        operands = [o for o, demand in self.edges.get(reader, ()) if demand.kind == "accumulate"]
-        return [BlockEvent("add", o, row, reader) for o in operands for row in range(self.made[o])]
+    def _starts(self, stage: int) -> list[BlockEvent]:
+        pairs = [(i, reader) for i in self.made if self.stage[i] == stage for reader in self.adders[i]]
+        return [BlockEvent("start", i, 0, reader) for i, reader in pairs]
+
+    def _combinations(self, reader: int) -> list[BlockEvent]:
+        """What a worker puts together before it makes the first row of ``reader``."""
+        operands = [o for o, _ in self.edges.get(reader, ()) if reader in self.adders[o]]
+        return [BlockEvent("combine", o, block, reader) for o in operands for block in range(self.count)]
 
     def _speedup(self, spans: list[dict[int, Span]]) -> float:
         work = {i: self._row_work(i) for i in self.made}

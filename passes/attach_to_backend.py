@@ -14,7 +14,7 @@ import tvm_ffi
 from tvm import relax
 from tvm.ir import IRModule
 
-from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.cost_models.row_program import row_program
 from tvm_fusion.errors import CompileError
@@ -107,7 +107,7 @@ class AttachToBackend:
         if len(set(group.results)) != len(group.results):
             raise NotLowered("", "one tensor is returned twice")
         graph = group.graph
-        cost = LineBufferModel(graph, Accelerator(activation_bits=None, weight_bits=None)).cost(group.everything)
+        cost = LineBufferModel(graph, OWN_WIDTHS).cost(group.everything)
         weight_bytes = [[constant_array(c).nbytes for c in operator_weights(bound)] for bound in group.bindings]
         places = place_on_chip(graph, cost, weight_bytes, self.alignment)
         if self.buffer_bytes is not None and places.end > self.buffer_bytes:

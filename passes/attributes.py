@@ -22,10 +22,11 @@ ROW_AXES = f"{PREFIX}row_axes"
 BINDING_OPERATORS = f"{PREFIX}binding_operators"
 WEIGHT = -(1 << 31)
 NO_ROWS = -1
-# Of a lowered group, at the element widths of the IR: what the cost model says, what the TIR holds beside line buffers
-# and weights for sums, and (name, address, bytes) of everything on chip.
+# Of a lowered group, at the element widths of the IR: what the cost model says, how many threads make its rows, what
+# the TIR holds beside line buffers and weights for sums, and (name, address, bytes) of everything on chip.
 IR_BUFFER_BYTES = f"{PREFIX}ir_buffer_bytes"
 IR_DRAM_BYTES = f"{PREFIX}ir_dram_bytes"
+IR_THREADS = f"{PREFIX}ir_threads"
 ACCUMULATOR_BYTES = f"{PREFIX}accumulator_bytes"
 MEMORY_MAP = f"{PREFIX}memory_map"
 # Of a group that is attached to a backend (docs/backends.md has their form).

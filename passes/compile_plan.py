@@ -25,13 +25,14 @@ def compile_plan(
     lower: bool = True,
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
+    threads: int = 1,
 ) -> Any:
     """A TVM executable of ``mod`` with one function a group; options as those of the pipeline.
 
     Raises PlanError if the plan is not one of the module, MemoryMismatchError if a lowered group holds or moves other
     bytes than the cost model says, CompileError if TVM knows no such target or cannot build for it.
     """
-    return build_lowered(lower_plan(mod, plan, accelerator, target, lower, scope, alignment), target)
+    return build_lowered(lower_plan(mod, plan, accelerator, target, lower, scope, alignment, threads=threads), target)
 
 
 def lower_plan(
@@ -43,12 +44,13 @@ def lower_plan(
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
     buffer_bytes: int | None = None,
+    threads: int = 1,
 ) -> IRModule:
     """The first half of compile_plan: a module whose lowered groups carry their memory facts (see group_memory).
 
     Raises what compile_plan raises, and MemoryMismatchError if addresses exceed ``buffer_bytes`` where it is given.
     """
-    steps = (FuseByPlan(plan, accelerator), *lowering_passes(lower, scope, alignment, buffer_bytes))
+    steps = (FuseByPlan(plan, accelerator), *lowering_passes(lower, scope, alignment, buffer_bytes, threads))
     return _tried(target, lambda kind: _within(kind, tvm.transform.Sequential(steps), mod))
 
 

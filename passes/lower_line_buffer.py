@@ -11,15 +11,23 @@ from tvm import relax
 from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.attributes import BUFFER_BYTES, IR_BUFFER_BYTES, IR_DRAM_BYTES, SCHEME, group_functions
+from tvm_fusion.passes.attributes import (
+    BUFFER_BYTES,
+    IR_BUFFER_BYTES,
+    IR_DRAM_BYTES,
+    IR_THREADS,
+    SCHEME,
+    group_functions,
+)
 from tvm_fusion.passes.lowering.dram import rows_shape
 from tvm_fusion.passes.lowering.group import Group, group_calls, read_group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
 from tvm_fusion.passes.lowering.layer_function import LayerFunction
+from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning, NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction, operator_functions
+from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
-from tvm_fusion.passes.lowering.row_function import RowFunction
 from tvm_fusion.passes.lowering.row_layouts import row_layouts
 from tvm_fusion.passes.lowering.vectors import PORTABLE_VECTOR_BYTES, Vectors
 from tvm_fusion.passes.relax_tools import constant, main_function
@@ -39,22 +47,29 @@ class LowerLineBuffer:
     group's attributes and takes one more argument, the order of its rows. A group with an operator that does not go row
     by row stays as it is, with a LoweringWarning that names the operator and the reason.
 
-    Raises CompileError for a scope that is none of TVM's.
+    With several ``threads`` those share the rows of a group where that pays, each with line buffers of its own (see
+    :mod:`tvm_fusion.cost_models.row_blocks`); a layer alone is shared where it is large.
+
+    Raises CompileError for a scope that is none of TVM's, and for ``threads`` below 1.
     """
 
-    def __init__(self, scope: str = DEFAULT_SCOPE, vector_bytes: int | None = None) -> None:
+    def __init__(self, scope: str = DEFAULT_SCOPE, vector_bytes: int | None = None, threads: int = 1) -> None:
         taken = (ACCUMULATOR_SCOPE, REGISTER_SCOPE)
         if not _SCOPE.fullmatch(scope) or scope in taken:
             raise CompileError(
                 f"scope {scope!r} is not allowed; give global or shared, or global, shared or local with a tag such as "
                 f"{DEFAULT_SCOPE!r}; {' and '.join(map(repr, taken))} are taken"
             )
+        if threads < 1:
+            raise CompileError(f"threads {threads} is not allowed; it must be a whole number from 1")
         self.scope = scope
         self.vector_bytes = vector_bytes
+        self.threads = threads
 
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
         """The module with lowered groups; ``mod`` stays as it is."""
-        lowering = _Lowering(mod, self.scope, Vectors(self.vector_bytes or _vector_bytes()))
+        options = LoweringOptions(self.scope, Vectors(self.vector_bytes or _vector_bytes()), self.threads)
+        lowering = _Lowering(mod, options)
         return lowering.module() if lowering.lowered else mod
 
 
@@ -69,13 +84,13 @@ def _vector_bytes() -> int:
 class _Lowering:
     """Group functions of a module that go row by row, each lowered."""
 
-    def __init__(self, mod: IRModule, scope: str, vectors: Vectors) -> None:
+    def __init__(self, mod: IRModule, options: LoweringOptions) -> None:
         self.mod = mod
         self.attributes = group_functions(mod)
         self.main = main_function(mod)
         self.calls = group_calls(mod, self.attributes, _WRITERS)
         self.groups = self._groups()
-        self.writers = self._writers(scope, vectors)
+        self.writers = self._writers(options)
         self.by_rows: dict[str, set[int]] = {}
         self.lowered = self._written()
 
@@ -91,7 +106,7 @@ class _Lowering:
                 self._refuse(name, reason)
         return found
 
-    def _writers(self, scope: str, vectors: Vectors) -> dict[str, GroupWriter]:
+    def _writers(self, options: LoweringOptions) -> dict[str, GroupWriter]:
         functions = operator_functions(list(self.groups.values()))
         found: dict[str, GroupWriter] = {}
         for name, group in self.groups.items():
@@ -99,10 +114,10 @@ class _Lowering:
             try:
                 own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
                 if self._scheme(name) == LBDF:
-                    found[name] = RowFunction(group, own, shapes, vectors, scope)
+                    found[name] = line_buffer_writer(group, own, shapes, options)
                 elif len(group.parameters) > 1:  # of others TVM's RewriteDataflowReshape wants blocks
                     kept_bytes = int(self.attributes[name][BUFFER_BYTES]) // 2
-                    found[name] = LayerFunction(group, own, shapes, vectors, kept_bytes)
+                    found[name] = LayerFunction(group, own, shapes, options, kept_bytes)
             except NotLowered as reason:
                 self._refuse(name, reason)
         return found
@@ -133,7 +148,11 @@ class _Lowering:
         for name, found in self.lowered.items():
             attributes = dict(self.attributes[name])
             if found.cost is not None:
-                attributes |= {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
+                attributes |= {
+                    IR_BUFFER_BYTES: found.cost.buffer_bytes,
+                    IR_DRAM_BYTES: found.cost.dram_bytes,
+                    IR_THREADS: found.threads,
+                }
             functions[name] = found.function.with_attrs(attributes)
         return replace_groups(self.mod, functions, self._call)
 

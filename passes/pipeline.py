@@ -35,15 +35,19 @@ class LowerGroups:
 
 
 def lowering_passes(
-    lower: bool = True, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None
+    lower: bool = True,
+    scope: str = DEFAULT_SCOPE,
+    alignment: int = 1,
+    buffer_bytes: int | None = None,
+    threads: int = 1,
 ) -> tuple[tvm.transform.Pass, ...]:
     """What lowers grouped functions to line buffers and checks them; nothing with ``lower=False``.
 
-    See LowerLineBuffer (``scope``) and VerifyMemory (the others). What these leave is for LowerGroups.
+    See LowerLineBuffer (``scope``, ``threads``) and VerifyMemory (the others). What these leave is for LowerGroups.
     """
     if not lower:
         return ()
-    return LowerLineBuffer(scope), VerifyMemory(scope, alignment, buffer_bytes)
+    return LowerLineBuffer(scope, threads=threads), VerifyMemory(scope, alignment, buffer_bytes)
 
 
 def pipeline(
@@ -58,18 +62,20 @@ def pipeline(
     lower: bool = True,
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
+    threads: int = 1,
 ) -> tvm.transform.Pass:
     """A Relax pipeline for ``tvm.compile(mod, target, relax_pipeline=...)``.
 
     Groups by ``plan`` if one is given, else by a search with the other options (see FusionSearch). With ``lower``,
     groups are lowered to line buffers in ``scope`` (a LoweringWarning names those that are not) and their memory is
-    verified, with addresses at multiples of ``alignment`` bytes; without, TVM lowers every group in its own way.
+    verified, with addresses at multiples of ``alignment`` bytes; without, TVM lowers every group in its own way. Up to
+    ``threads`` threads share a group (see LowerLineBuffer).
     """
     if plan is not None:
         grouping: Any = FuseByPlan(plan, accelerator)
     else:
         grouping = FusionSearch(accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer)
-    lowering = lowering_passes(lower, scope, alignment)
+    lowering = lowering_passes(lower, scope, alignment, threads=threads)
     steps = (grouping, *lowering, LowerGroups(), relax.get_pipeline("default_build"))
     return tvm.transform.Sequential(steps, name=NAME)
 

@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
+from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes.attributes import (
     ACCUMULATOR_BYTES,
@@ -34,16 +34,19 @@ from tvm_fusion.passes.relax_tools import (
     op_name,
 )
 
+WRITTEN = -1  # what all blocks write together
+
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.VerifyMemory")
 class VerifyMemory:
     """Count the bytes that the TIR of every lowered group allocates in ``scope`` and moves from and to DRAM.
 
     Raises MemoryMismatchError unless both equal the cost model, at the element widths of the IR, to the byte; results
-    and inputs must cross once and wholly. The functions come back with ``tvm_fusion.memory_map``: [name, address, size]
-    of every ring and weight, placed one after another at multiples of ``alignment`` bytes, and
-    ``tvm_fusion.accumulator_bytes``, what is allocated beside them for sums. ``buffer_bytes``, if given, is what the
-    addresses must not exceed.
+    and inputs must cross once and wholly. Where threads share a group, each may load the halo of its rows once, and
+    what is counted on chip is what one thread has beside all that they share. The functions come back with
+    ``tvm_fusion.memory_map``: [name, address, size] of every ring and weight, placed one after another at multiples of
+    ``alignment`` bytes, and ``tvm_fusion.accumulator_bytes``, what is allocated beside them for sums. ``buffer_bytes``,
+    if given, is what the addresses must not exceed.
     """
 
     def __init__(self, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None) -> None:
@@ -116,20 +119,28 @@ def _programs(mod: IRModule) -> dict[str, tuple[int, Array]]:
 
 
 def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
-    """Bytes that cross; every parameter that is touched must be so once and wholly."""
+    """Bytes that cross; every parameter that is touched must be so wholly, and at each place once.
+
+    Threads may load the same places, each of them once.
+    """
     touched: dict[int, int] = {}
-    seen_at: dict[int, Array] = {}
+    seen_at: dict[int, dict[int, Array]] = {}  # by parameter and block
     for access in seen.found:
         param = function.params[access.parameter]
-        size, boxes = moved_bytes(access, program, dtype_bits(str(param.dtype)))
+        size, boxes = moved_bytes(access, program, seen, dtype_bits(str(param.dtype)))
         shape = tuple(int(size) for size in param.shape)
-        _mark(param.name, seen_at.setdefault(access.parameter, np.zeros(shape, bool)), boxes)
+        by_block = seen_at.setdefault(access.parameter, {})
+        for block, found in boxes.items():
+            place = WRITTEN if access.written else block
+            _mark(param.name, by_block.setdefault(place, np.zeros(shape, bool)), found)
         touched[access.parameter] = touched.get(access.parameter, 0) + size
-    for number, size in touched.items():
-        param = function.params[number]
-        whole = bytes_of(math.prod(int(size) for size in param.shape), dtype_bits(str(param.dtype)))
-        if size != whole:
-            raise UnknownAccessError(f"parameter {param.name!r} crosses with {size} of its {whole} bytes")
+    for number, by_block in seen_at.items():
+        places = np.logical_or.reduce(list(by_block.values()))
+        if not places.all():
+            raise UnknownAccessError(
+                f"parameter {function.params[number].name!r} crosses with {np.count_nonzero(places)} of its "
+                f"{places.size} elements"
+            )
     return sum(touched.values())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tvm import tirx
 from tvm.ir.expr import Call, TensorLoad, Var
 from tvm.ir.prim import expr as prim
+from tvm_ffi import structural_equal
 
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.passes.lowering.expressions import as_int, index, parts, simplified, uses
@@ -23,7 +24,7 @@ Box = tuple[int, ...]
 @dataclass(frozen=True)
 class Access:
     """One load or store of a parameter: its indices, the loops around it (variable, extent), and the events at which
-    it is executed (None: before the first)."""
+    it is executed (None: before the first). The loop over blocks is none of the loops: events say which block."""
 
     parameter: int
     written: bool
@@ -35,10 +36,18 @@ class Access:
 
 @dataclass
 class Accesses:
-    """``buffers`` are the allocations, ``found`` the accesses of parameters."""
+    """``buffers`` are the allocations (those of every thread once), ``found`` the accesses of parameters.
+
+    ``blocks``: the spans of the program (first event, end) that are executed one after another, by one thread each.
+    """
 
     buffers: list[Any] = field(default_factory=list)
     found: list[Access] = field(default_factory=list)
+    blocks: list[tuple[int, int]] = field(default_factory=list)
+
+    def block_of(self, event: int) -> int:
+        """The number of the block that an event belongs to."""
+        return next(k for k, (first, end) in enumerate(self.blocks) if first <= event < end)
 
 
 class UnknownAccessError(Exception):
@@ -70,14 +79,19 @@ class _Walk:
             if not (size == 1 and k in weights) and k != table
         }
         self.names = {param: param.name for param in function.params}
-        self.event: Any = None
+        self.event: Any = None  # where in the program the current event stands
         self.row: Any = None
         self._stmt(function.body, (), None)
+        ends = [0, *(end for _, end in self.result.blocks)]
+        if ends != [*(first for first, _ in self.result.blocks), len(program)]:
+            raise UnknownAccessError("its row program is not executed once from the first event to the last")
 
     def _stmt(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
         if isinstance(stmt, tirx.SeqStmt):
             for child in stmt.seq:
                 self._stmt(child, loops, events)
+        elif isinstance(stmt, tirx.Evaluate) and as_int(stmt.value) is not None:
+            pass  # a thread that waits for the others
         elif isinstance(stmt, tirx.AllocBuffer):
             self.result.buffers.append(stmt.buffer)
         elif isinstance(stmt, tirx.Bind):
@@ -99,13 +113,32 @@ class _Walk:
         extent, low = as_int(stmt.extent), as_int(stmt.min)
         if extent is None or low != 0:
             raise UnknownAccessError(f"loop {stmt.loop_var.name!r} is of unknown length")
-        if self._runs_program(stmt):
-            if extent != len(self.program) or self.event is not None:
-                raise UnknownAccessError("its row program is not executed once from the first event to the last")
-            self.event = stmt.loop_var
-            self._stmt(stmt.body, loops, tuple(range(extent)))
+        place = self._place_in_program(stmt)
+        if place is None:
+            self._stmt(stmt.body, (*loops, (stmt.loop_var, extent)), events)
             return
-        self._stmt(stmt.body, (*loops, (stmt.loop_var, extent)), events)
+        if events is not None:
+            raise UnknownAccessError("its row program is executed inside of itself")
+        self.event = place
+        first, block = self._executed_from(place, stmt.loop_var, extent, loops)
+        count = 1 if block is None else block[1]
+        self.result.blocks += [(first + k * extent, first + (k + 1) * extent) for k in range(count)]
+        inner = tuple(loop for loop in loops if block is None or not loop[0].same_as(block[0]))
+        self._stmt(stmt.body, inner, tuple(range(first, first + count * extent)))
+
+    @staticmethod
+    def _executed_from(
+        place: Any, event: Any, extent: int, loops: tuple[tuple[Any, int], ...]
+    ) -> tuple[int, tuple[Any, int] | None]:
+        """The first event of the program that a loop executes, and the loop over blocks around it if there is one."""
+        steps, start = _linear(place, [event, *(var for var, _ in loops)])
+        first = as_int(simplified(start))
+        others = [loop for loop in loops if steps is not None and loop[0] in steps]
+        if steps is None or first is None or steps.get(event) != 1 or len(others) > 1:
+            raise UnknownAccessError("its row program is not executed event after event")
+        if others and steps[others[0][0]] != extent:
+            raise UnknownAccessError("its row program is not executed block after block")
+        return first, (others[0] if others else None)
 
     def _branch(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
         condition = stmt.condition
@@ -169,16 +202,22 @@ class _Walk:
 
     def _column(self, expr: Any) -> int | None:
         """Which column of the current event ``expr`` is."""
-        if isinstance(expr, TensorLoad) and expr.source.same_as(self.table) and expr.indices[0].same_as(self.event):
-            return as_int(expr.indices[1])
+        if isinstance(expr, TensorLoad) and expr.source.same_as(self.table) and self.event is not None:
+            return as_int(expr.indices[1]) if structural_equal(expr.indices[0], self.event) else None
         return None
 
-    def _runs_program(self, loop: Any) -> bool:
-        """Whether a loop's variable is the number of the event."""
-        return any(
-            isinstance(part, TensorLoad) and part.source.same_as(self.table) and part.indices[0].same_as(loop.loop_var)
-            for stmt in _before_loops(loop.body)
-            for part in _parts(stmt)
+    def _place_in_program(self, loop: Any) -> Any:
+        """Where in the program the body of a loop reads, if that depends on the loop's variable."""
+        return next(
+            (
+                part.indices[0]
+                for stmt in _before_loops(loop.body)
+                for part in _parts(stmt)
+                if isinstance(part, TensorLoad)
+                and part.source.same_as(self.table)
+                and uses(part.indices[0], loop.loop_var)
+            ),
+            None,
         )
 
 
@@ -212,25 +251,26 @@ def _parts(stmt: Any) -> Iterator[Any]:
         yield from parts(expr)
 
 
-def moved_bytes(access: Access, program: Array, element_bits: int) -> tuple[int, list[Box]]:
-    """Bytes that an access moves in the whole run, and the boxes (first index and extent by axis) that it touches.
+def moved_bytes(access: Access, program: Array, seen: Accesses, element_bits: int) -> tuple[int, dict[int, list[Box]]]:
+    """Bytes that an access moves in the whole run, and by block the boxes (first index and extent by axis) touched.
 
-    Raises UnknownAccessError if it touches an element several times, or places that are not known.
+    What happens before the first event counts as block 0. Raises UnknownAccessError if a block touches an element
+    several times, or places that are not known.
     """
     spans = _spans(access)
-    rows = [None] if access.events is None else [int(program[event, 1]) for event in access.events]
-    boxes: list[Box] = []
-    for row in rows:
+    boxes: dict[int, list[Box]] = {}
+    for event in access.events if access.events is not None else (None,):
+        row = None if event is None else int(program[event, 1])
         box: list[int] = []
         for fixed, extent in spans:
             first = row if fixed.same_as(access.row) and row is not None else as_int(fixed)
             if first is None:
                 raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {fixed}")
             box += [first, extent]
-        boxes.append(tuple(box))
-    if len(set(boxes)) != len(boxes):
+        boxes.setdefault(0 if event is None else seen.block_of(event), []).append(tuple(box))
+    if any(len(set(found)) != len(found) for found in boxes.values()):
         raise _several_times(access)
-    elements = sum(math.prod(box[1::2]) for box in boxes)
+    elements = sum(math.prod(box[1::2]) for found in boxes.values() for box in found)
     return bytes_of(elements, element_bits), boxes
 
 

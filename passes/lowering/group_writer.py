@@ -8,8 +8,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvm.tirx import BufferStore
-
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.passes.fuse_groups import operands_of
 from tvm_fusion.passes.lowering.blocks import Block, blocks_of
@@ -22,8 +20,8 @@ from tvm_fusion.passes.lowering.kernels.window_kernel import WindowKernel
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import Load, OperatorRows, Store
+from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
-from tvm_fusion.passes.lowering.vectors import Vectors
 from tvm_fusion.passes.relax_tools import Array, constant_array, shape_of
 
 
@@ -33,13 +31,16 @@ class LoweredGroup:
 
     An event of the program is (which tensor, which row): outside tensors come first, in the order of the group's graph.
     ``cost`` is that of the group at the element widths of the IR, where the TIR must keep to it. ``packed`` has, by the
-    number of the parameter, the weights whose elements the function expects in another order, as one axis.
+    number of the parameter, the weights whose elements the function expects in another order, as one axis. ``threads``
+    make rows at a time: then the program has its stages one after another, each with the same number of events for
+    every block, and events have the numbers of what the stage does (see BlockFunction).
     """
 
     function: Any
     packed: dict[int, Array]
     program: Array | None = None
     cost: GroupCost | None = None
+    threads: int = 1
 
 
 class GroupWriter(ABC):
@@ -53,13 +54,14 @@ class GroupWriter(ABC):
         group: Group,
         functions: Mapping[int, OperatorFunction],
         result_shapes: list[tuple[int, ...]],
-        vectors: Vectors,
+        options: LoweringOptions,
     ) -> None:
         self.group = group
         self.graph = group.graph
         self.functions = functions
         self.result_shapes = result_shapes
-        self.vectors = vectors
+        self.options = options
+        self.vectors = options.vectors
         self.batch = self.graph.operators[0].batch
         self.image, self.row = loop_var("image"), loop_var("row")
         self._check()
@@ -177,8 +179,3 @@ class GroupWriter(ABC):
 def element_count(buffer: Any) -> int:
     """Elements of a buffer."""
     return math.prod(int(size) for size in buffer.shape)
-
-
-def stored(buffer: Any, indices: list[Any], value: Any) -> Any:
-    """The statement that stores one element."""
-    return BufferStore(buffer, value, list(indices))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from tvm import tirx
 from tvm.tirx import BufferStore, SeqStmt
 
-from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
-from tvm_fusion.graph.operator import Tensor
+from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
+from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
+from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, loop_nest
-from tvm_fusion.passes.lowering.vectors import Vectors
+from tvm_fusion.passes.lowering.shared_loops import shared_by_threads
 
 
 class LayerFunction(GroupWriter):
@@ -28,17 +28,19 @@ class LayerFunction(GroupWriter):
         group: Group,
         functions: Mapping[int, OperatorFunction],
         result_shapes: list[tuple[int, ...]],
-        vectors: Vectors,
+        options: LoweringOptions,
         kept_bytes: int,
     ) -> None:
         self.kept_bytes = kept_bytes
-        super().__init__(group, functions, result_shapes, vectors)
+        super().__init__(group, functions, result_shapes, options)
 
     def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
         """The function, without a program."""
         self._declare(by_rows)
         self._scratch: list[Any] = []
         body = self._body()
+        if self.options.shares(self.graph) and not self._scratch:
+            body = shared_by_threads(body, self.options.threads)
         if self.batch > 1:
             body = loop_nest([(self.image, self.batch)], body)
         allocated = [tirx.AllocBuffer(buffer) for buffer in self._scratch]
@@ -52,15 +54,12 @@ class LayerFunction(GroupWriter):
         load, store = self._loader(0), self._store(0)
         if 0 in self.kernels:
             operator = self.graph.operators[0]
-            inputs = sum(self._bytes(self.graph.tensor(i)) for i in operator.inputs) // self.batch
-            weights = bytes_of(operator.weight_elements, dtype_bits(str(self.kernels[0].weight.dtype)))
+            sizes = Sizes(self.graph, OWN_WIDTHS)
+            inputs = sum(sizes.image_bytes[i] for i in operator.inputs)
+            weights = sizes.weight_bytes[0]
             return self.kernels[0].make_all(height, self._image, load, store, inputs, weights, self.kept_bytes)
         made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
         return loop_nest([(self.row, height)], made) if height > 1 else made
-
-    @staticmethod
-    def _bytes(tensor: Tensor) -> int:
-        return bytes_of(math.prod(tensor.shape), dtype_bits(tensor.dtype))
 
     def _find_kernel(self, i: int) -> None:
         super()._find_kernel(i)

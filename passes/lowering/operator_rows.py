@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import tirx
 from tvm.ir.expr import Var
+from tvm.ir.prim import expr as prim
 from tvm.tirx import BufferStore, SeqStmt
 
 from tvm_fusion.cost_models.sizes import dtype_bits
@@ -38,6 +39,18 @@ class _Step:
     fixed_axes: frozenset[int]
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """The buffer of a step's values: without ``lacking`` axes, below ``part``."""
+
+    buffer: Any
+    lacking: frozenset[int]
+    part: tuple[Any, ...] = ()
+
+    def at(self, places: list[Any]) -> list[Any]:
+        return [*self.part, *([place for axis, place in enumerate(places) if axis not in self.lacking] or [index(0)])]
+
+
 @dataclass
 class OperatorRows:
     """Rows of ``operator``, whose whole tensor ``blocks`` make. Raises NotLowered if they do not go row by row.
@@ -53,7 +66,7 @@ class OperatorRows:
     accumulated_axis: int | None = None
     accumulated_rows: int = 1
     steps: list[_Step] = field(init=False)
-    _kept: dict[Any, tuple[Any, frozenset[int]]] = field(init=False, default_factory=dict)
+    _kept: dict[Any, _Kept] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.steps = self._steps()
@@ -72,11 +85,14 @@ class OperatorRows:
             made.append(self._copied(self.steps[-1], self._values(self.steps[-1], row, image), store))
         return made[0] if len(made) == 1 else SeqStmt(made)
 
-    def add(self, row: Any, image: Any, load: Load, scratch: Scratch) -> tuple[Any, Any]:
-        """The statements that start the sums, and that add row ``row`` of the accumulated operand."""
+    def add(self, row: Any, image: Any, load: Load, scratch: Scratch, part: tuple[Any, ...] = ()) -> tuple[Any, Any]:
+        """The statements that start the sums, and that add row ``row`` of the accumulated operand.
+
+        ``part``: which of several sums, where ``scratch`` makes a buffer for all of them.
+        """
         step = self._added
         assert step is not None, "an operator that accumulates nothing"
-        self._kept[step.block.buffer] = self._scratch(step, scratch)
+        self._kept[step.block.buffer] = self._scratch(step, scratch, part)
         values = self._values(step, index(0), image) | {self._adding: row}
         free, inner = _free(step.block.spatial, values), _free(step.block.reduce, values)
 
@@ -86,6 +102,31 @@ class OperatorRows:
         start = self._spread(free, values, lambda inside: assigned(step.block.init, inside))
         # The sums side by side: their order does not change, as each gets its addends one after another.
         return start, loop_nest(inner, self._spread(free, values, lambda inside: assigned(step.block.value, inside)))
+
+    @property
+    def combines(self) -> bool:
+        """Whether sums of parts of the accumulated rows can be put together."""
+        return self._added is None or isinstance(self._added.block.value, (prim.Add, prim.Max, prim.Min))
+
+    def combine(self, part: Any, image: Any, load: Load, scratch: Scratch) -> tuple[Any, Any]:
+        """The statements that start the sum of parts, and that add part ``part`` of those that :meth:`add` made."""
+        step = self._added
+        assert step is not None, "an operator that accumulates nothing"
+        parts = replace(self._kept[step.block.buffer], part=(part,))
+        self._kept[step.block.buffer] = self._scratch(step, scratch)
+        values = self._values(step, index(0), image)
+        free = _free(step.block.spatial, values)
+        together = type(step.block.value)
+
+        def added(inside: dict[Any, Any]) -> Any:
+            places = self._places(step, inside)
+            one = parts.buffer[tuple(parts.at(places))]
+            return self._assign(step, inside, together(self._read(step.block.buffer, places), one))
+
+        start = self._spread(
+            free, values, lambda inside: self._assign(step, inside, self._value(step.block.init, inside, load))
+        )
+        return start, self._spread(free, values, added)
 
     def _steps(self) -> list[_Step]:
         """From the last block to the first: what fixes a row of the result fixes rows of what it reads."""
@@ -223,20 +264,21 @@ class OperatorRows:
     def _places(self, step: _Step, values: dict[Any, Any]) -> list[Any]:
         return [simplified(rewritten(i, values, _plain)) for i in step.block.indices]
 
-    def _scratch(self, step: _Step, scratch: Scratch) -> tuple[Any, frozenset[int]]:
-        """A buffer for a step's values, and the axes that it lacks."""
+    def _scratch(self, step: _Step, scratch: Scratch, part: tuple[Any, ...] = ()) -> _Kept:
+        """A buffer for a step's values."""
         block = step.block
         axes = range(len(block.buffer.shape))
         shape = tuple(int(block.buffer.shape[axis]) for axis in axes if axis not in step.fixed_axes)
-        return scratch(f"{block.name}_{self.operator.id}", shape or (1,), str(block.buffer.dtype)), step.fixed_axes
+        buffer = scratch(f"{block.name}_{self.operator.id}", shape or (1,), str(block.buffer.dtype))
+        return _Kept(buffer, step.fixed_axes, part)
 
     def _assign(self, step: _Step, values: dict[Any, Any], value: Any) -> Any:
-        buffer, lacking = self._kept[step.block.buffer]
-        return BufferStore(buffer, value, _without(self._places(step, values), lacking))
+        kept = self._kept[step.block.buffer]
+        return BufferStore(kept.buffer, value, kept.at(self._places(step, values)))
 
     def _read(self, buffer: Any, places: list[Any]) -> Any:
-        kept, lacking = self._kept[buffer]
-        return kept[tuple(_without(places, lacking))]
+        kept = self._kept[buffer]
+        return kept.buffer[tuple(kept.at(places))]
 
     def _value(self, value: Any, values: dict[Any, Any], load: Load, sums: dict[Any, Any] | None = None) -> Any:
         """``value`` on chip; ``sums`` are values that are in registers."""
@@ -251,10 +293,6 @@ class OperatorRows:
 
     def _refusal(self, reason: str) -> NotLowered:
         return NotLowered(self.operator.name, f"{reason} ({self.operator.type})")
-
-
-def _without(places: list[Any], fixed: frozenset[int]) -> list[Any]:
-    return [place for axis, place in enumerate(places) if axis not in fixed] or [index(0)]
 
 
 def _plain(buffer: Any, indices: list[Any]) -> Any:

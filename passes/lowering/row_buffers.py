@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm import tirx
 
-from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.operator import Tensor
 from tvm_fusion.passes.lowering.expressions import INDEX, index, simplified
@@ -53,7 +53,7 @@ class RowBuffers:
 
     def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
         graph = group.graph
-        model = LineBufferModel(graph, Accelerator(activation_bits=None, weight_bits=None))
+        model = LineBufferModel(graph, OWN_WIDTHS)
         self.cost = model.cost(group.everything)
         self.lines = {buffer.tensor: buffer.lines for buffer in self.cost.buffers}
         self.allocated: list[Any] = []

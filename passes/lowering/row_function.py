@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.tirx import BufferStore, SeqStmt
 
 from tvm_fusion.cost_models.row_program import row_program
+from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.passes.lowering.dram import DramTensor, parameter
 from tvm_fusion.passes.lowering.expressions import INDEX, index
@@ -18,9 +19,10 @@ from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup, e
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import OperatorRows
-from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE, RowBuffers, flat, loop_nest, loop_var
+from tvm_fusion.passes.lowering.options import LoweringOptions
+from tvm_fusion.passes.lowering.row_buffers import RowBuffers, flat, loop_nest, loop_var
 from tvm_fusion.passes.lowering.vector_nest import Loops, vector_nest, vectorized
-from tvm_fusion.passes.lowering.vectors import Vectors
+from tvm_fusion.passes.relax_tools import Array
 
 PROGRAM_DTYPE = "int32"
 # TVM packs the buffers of a scope without gaps, and fails where that leaves wide elements misaligned.
@@ -35,39 +37,60 @@ class RowFunction(GroupWriter):
         group: Group,
         functions: Mapping[int, OperatorFunction],
         result_shapes: list[tuple[int, ...]],
-        vectors: Vectors,
-        scope: str = DEFAULT_SCOPE,
+        options: LoweringOptions,
     ) -> None:
-        super().__init__(group, functions, result_shapes, vectors)
-        self.scope = scope
-        self.buffers = RowBuffers(group, scope)
+        super().__init__(group, functions, result_shapes, options)
+        self.buffers = RowBuffers(group, options.scope)
         self.start: list[Any] = []
 
     def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
         """The function and its program."""
         self._declare(by_rows)
-        self.buffers, self.start = RowBuffers(self.group, self.scope), []
-        events = row_program(self.graph, self.group.everything)
-        tensors = [*sorted((i for i in self.outside), reverse=True), *range(len(self.graph))]
-        code = {i: k for k, i in enumerate(tensors)}
-        program = np.array([(code[i], row) for i, row in events], PROGRAM_DTYPE).reshape(len(events), 2)
+        self.buffers, self.start = RowBuffers(self.group, self.options.scope), []
+        program = self._program()
         table = parameter("program", program.shape, PROGRAM_DTYPE)
-        event = loop_var("event")
-        which = table[event, index(0)]
-        body = _dispatch(which, [self._event(i) for i in tensors])
-        row = tirx.Cast(INDEX, table[event, index(1)])
-        body = SeqStmt([tirx.Bind(self.row, row), body])
-        body = loop_nest([(event, len(events))], body)
+        body = self._body(table)
         if self.batch > 1:
             body = loop_nest([(self.image, self.batch)], body)
         bits = {dtype_bits(str(buffer.dtype)) for buffer in self.buffers.allocated}
         if len(bits) > 1 and max(bits) > _WIDEST_BESIDE_OTHERS:
             raise NotLowered("", f"it holds {max(bits)}-bit elements beside narrower ones, which TVM does not align")
-        allocated = [tirx.AllocBuffer(buffer) for buffer in self.buffers.allocated]
+        allocated = [tirx.AllocBuffer(buffer) for buffer in self._allocated_first()]
         params = [*self.parameters, table, *(result.buffer for result in self.results.values())]
         function = tirx.PrimFunc(params, SeqStmt([*allocated, *self.start, body]))
         function = function.with_attr({"tirx.noalias": True})
-        return LoweredGroup(function, self.packed, program, self.buffers.cost)
+        return LoweredGroup(function, self.packed, program, self._cost(), self._threads())
+
+    def _program(self) -> Array:
+        """What happens, an event a row of the array."""
+        code = {i: k for k, i in enumerate(self._tensors())}
+        events = row_program(self.graph, self.group.everything)
+        return np.array([(code[i], row) for i, row in events], PROGRAM_DTYPE).reshape(len(events), 2)
+
+    def _tensors(self) -> list[int]:
+        """Outside tensors and those of the operators, in the order of their numbers in the program."""
+        return [*sorted((i for i in self.outside), reverse=True), *range(len(self.graph))]
+
+    def _body(self, table: Any) -> Any:
+        """The statement that executes the program in ``table`` for one image."""
+        event = loop_var("event")
+        body = self._dispatched(table, event, [self._event(i) for i in self._tensors()])
+        return loop_nest([(event, int(table.shape[0]))], body)
+
+    def _dispatched(self, table: Any, event: Any, bodies: list[Any]) -> Any:
+        """What the program says at ``event``, one of ``bodies``, with its row."""
+        row = tirx.Cast(INDEX, table[event, index(1)])
+        return SeqStmt([tirx.Bind(self.row, row), _dispatch(table[event, index(0)], bodies)])
+
+    def _allocated_first(self) -> list[Any]:
+        """Buffers that live as long as the function."""
+        return self.buffers.allocated
+
+    def _cost(self) -> GroupCost:
+        return self.buffers.cost
+
+    def _threads(self) -> int:
+        return 1
 
     def _rows(self, i: int) -> OperatorRows:
         operator, function = self.graph.operators[i], self.functions[i]
@@ -83,15 +106,21 @@ class RowFunction(GroupWriter):
 
     def _event(self, i: int) -> Any:
         """What happens when a row of tensor ``i`` is made (or loaded)."""
-        statements = [self._moved(i, self.outside[i], into_dram=False) if i < 0 else self._make_row(i)]
+        statements = [self._made(i)]
         if i in self.results:
-            statements.append(self._moved(i, self.results[i], into_dram=True))
+            statements.append(self._stored(i))
         for c in self.graph.consumers[i]:
             demand = dict(zip(self.graph.operators[c].inputs, self.graph.operators[c].demands, strict=True))[i]
             if demand.kind == "accumulate":
                 start, add = self.rows[c].add(self.row, self._image, self._loader(c), self.buffers.scratch)
                 statements += [tirx.IfThenElse(self.row == index(0), start, None), add]
         return statements[0] if len(statements) == 1 else SeqStmt(statements)
+
+    def _made(self, i: int) -> Any:
+        return self._moved(i, self.outside[i], into_dram=False) if i < 0 else self._make_row(i)
+
+    def _stored(self, i: int) -> Any:
+        return self._moved(i, self.results[i], into_dram=True)
 
     def _make_row(self, i: int) -> Any:
         load, store = self._loader(i), self._store(i)
@@ -113,7 +142,7 @@ class RowFunction(GroupWriter):
         elements = element_count(dram)
         if elements == 1:
             return dram
-        copy = self.buffers.on_chip(f"weight_{i}_{k}", elements, str(dram.dtype), self.scope)
+        copy = self.buffers.on_chip(f"weight_{i}_{k}", elements, str(dram.dtype), self.options.scope)
         shape = [int(size) for size in dram.shape]
         loops = [(loop_var(f"w{axis}"), size) for axis, size in enumerate(shape)]
 

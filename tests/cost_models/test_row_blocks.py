@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, event, given, settings
@@ -13,7 +14,8 @@ from tests.graphs import Builder, chain, everything, residual_block, squeeze_and
 from tests.strategies import group_masks, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
-from tvm_fusion.cost_models.row_blocks import RowBlocks, row_blocks
+from tvm_fusion.cost_models.row_blocks import BlockEvent, RowBlocks, row_blocks
+from tvm_fusion.cost_models.row_program import Event
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph import OperatorGraph
 
@@ -41,22 +43,28 @@ class Workers:
     def __init__(self, graph: OperatorGraph, mask: int, lines: dict[int, int], blocks: RowBlocks) -> None:
         self.graph, self.mask, self.lines, self.blocks = graph, mask, lines, blocks
         self.home = homes(graph, lines)
-        self.common: dict[tuple[int, int], tuple[int, int]] = {}
+        self.common: dict[tuple[int, int], Event] = {}
+        self.sums: dict[tuple[int, int, int], list[int]] = {}  # by block, tensor and reader the rows added
         self.crossed: Counter[tuple[str, int, int]] = Counter()
 
     def run(self) -> None:
         for stage in self.blocks.stages:
-            before = dict(self.common)
+            before, sums = dict(self.common), {key: list(rows) for key, rows in self.sums.items()}
             written: Counter[tuple[int, int]] = Counter()
-            for events in stage:
-                for place in self._block(events, before):
-                    written[place] += 1
+            for block, events in enumerate(stage):
+                written.update(self._block(block, events, before, sums))
             assert all(times == 1 for times in written.values()), "two workers write one place"
 
-    def _block(self, events: tuple, before: dict) -> set[tuple[int, int]]:
-        own: dict[tuple[int, int], tuple[int, int]] = {}
+    def _block(
+        self,
+        block: int,
+        events: tuple[BlockEvent, ...],
+        before: dict[tuple[int, int], Event],
+        sums: dict[tuple[int, int, int], list[int]],
+    ) -> set[tuple[int, int]]:
+        own: dict[tuple[int, int], Event] = {}
         mine: set[tuple[int, int]] = set()
-        added: Counter[tuple[int, int]] = Counter()
+        totals: dict[tuple[int, int], list[int]] = {}
 
         def there(tensor: int, row: int) -> bool:
             ring = self.home[tensor]
@@ -66,26 +74,36 @@ class Workers:
             return (self.common if place in mine else before).get(place) == (tensor, row)
 
         for kind, tensor, row, reader in events:
-            if kind == "store":
-                assert there(tensor, row)
-                self.crossed["store", tensor, row] += 1
-            elif kind == "add":
-                assert there(tensor, row)
-                assert added[tensor, reader] == row
-                added[tensor, reader] += 1
-            else:
-                for operand, rows, held in reads(self.graph, self.mask, (tensor, row)):
-                    assert not held or all(there(operand, needed) for needed in rows), (tensor, row, operand)
-                    assert held or added[operand, tensor] == len(rows)
+            if kind == "start":
+                assert (block, tensor, reader) not in self.sums
+                self.sums[block, tensor, reader] = []
+            elif kind == "combine":
+                assert row or (tensor, reader) not in totals
+                totals[tensor, reader] = totals.get((tensor, reader), []) + sums[row, tensor, reader]
+            elif kind == "make":
+                self._check_operands(tensor, row, there, totals)
                 ring = self.home[tensor]
                 place = ring, row % max(1, self.lines[ring])
                 (self.common if ring in self.blocks.shared else own)[place] = (tensor, row)
-                if ring in self.blocks.shared:
-                    mine.add(place)
+                mine |= {place} if ring in self.blocks.shared else set()
                 self.crossed["make", tensor, row] += 1
-                if tensor not in self.blocks.stored_apart:
+                self.crossed["store", tensor, row] += tensor not in self.blocks.stored_apart
+            else:
+                assert there(tensor, row)
+                if kind == "add":
+                    self.sums[block, tensor, reader].append(row)
+                else:
                     self.crossed["store", tensor, row] += 1
         return mine
+
+    def _check_operands(
+        self, tensor: int, row: int, there: Callable[[int, int], bool], totals: dict[tuple[int, int], list[int]]
+    ) -> None:
+        for operand, rows, held in reads(self.graph, self.mask, (tensor, row)):
+            if held:
+                assert all(there(operand, needed) for needed in rows), (tensor, row, operand)
+            else:
+                assert sorted(totals[operand, tensor]) == list(rows)
 
 
 def assert_blocks(graph: OperatorGraph, mask: int, count: int) -> RowBlocks | None:
@@ -99,7 +117,9 @@ def assert_blocks(graph: OperatorGraph, mask: int, count: int) -> RowBlocks | No
     workers.run()
     sizes = Sizes(graph, ACCELERATOR)
     for i in sizes.outputs(mask):
-        assert [workers.crossed["store", i, row] for row in range(graph.tensor(i).height)] == [1] * graph.tensor(i).height
+        assert [workers.crossed["store", i, row] for row in range(graph.tensor(i).height)] == [1] * graph.tensor(
+            i
+        ).height
     inputs = sizes.outside_inputs(mask)
     for i in inputs:
         loaded = [workers.crossed["make", i, row] for row in range(graph.tensor(i).height)]
@@ -107,6 +127,7 @@ def assert_blocks(graph: OperatorGraph, mask: int, count: int) -> RowBlocks | No
         assert sum(loaded) == blocks.made_rows[i]
     cost = blocks.cost(model.cost(mask), sizes)
     assert cost.dram_bytes >= model.cost(mask).dram_bytes
+    assert cost.buffer_bytes == model.cost(mask).buffer_bytes
     if count == 1:  # rows before the first that is demanded are not made
         assert cost == model.cost(mask)
         assert blocks.speedup > 1 - 1e-9
@@ -144,7 +165,6 @@ def test_halo_of_two_convolutions() -> None:
     whole = LineBufferModel(graph, ACCELERATOR).cost(0b11)
     cost = blocks.cost(whole, Sizes(graph, ACCELERATOR))
     assert cost.input_bytes == whole.input_bytes * 12 // 8
-    assert cost.buffer_bytes == whole.weight_buffer_bytes + 2 * sum(buffer.bytes for buffer in whole.buffers)
 
 
 def test_a_result_with_a_halo_is_stored_once() -> None:
@@ -164,7 +184,20 @@ def test_all_rows_wait_for_all_workers() -> None:
     assert blocks.shared
 
 
-def test_sums_over_rows_that_nobody_holds_are_not_divided() -> None:
+def test_sums_over_rows_that_nobody_holds() -> None:
+    """Every worker adds up its own rows; the sums are put together in the next stage."""
     b = Builder(height=8)
     b.pool(b.conv(-1))
-    assert assert_blocks(b.graph(), 0b11, 2) is None
+    blocks = assert_blocks(b.graph(), 0b11, 2)
+    assert blocks is not None
+    assert (len(blocks.stages), blocks.shared, blocks.made_rows[0]) == (2, frozenset(), 8)
+
+
+def test_what_workers_must_share_but_nobody_holds() -> None:
+    """A flattened map of which another group takes some rows: refused where its lines were not all there."""
+    b = Builder(height=8)
+    b.flatten(b.conv(-1))
+    graph = b.graph()
+    lines = LineBufferModel(graph, ACCELERATOR).lines(0b11)
+    assert row_blocks(graph, 0b11, lines, 2) is not None
+    assert row_blocks(graph, 0b11, {**lines, 0: 7}, 2) is None

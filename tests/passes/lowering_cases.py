@@ -53,15 +53,17 @@ def chosen(emit: Any, x: Any, y: Any) -> Any:
     return op.where(emit(op.greater(x, y)), emit(op.exp(x)), emit(op.nn.relu(y)))
 
 
-BATCH: Shape = (2, 4, 5, 5)
-SQUARE: Shape = (2, 2, 5, 5)  # as many channels as images
-# How each is built, the shapes of its inputs and their dtype.
-def rows_along_the_width(emit: Emit, x: Any) -> Any:
+def rows_along_the_width(emit: Any, x: Any) -> Any:
     """A map of one row that comes from a sequence: its columns are the rows of the group."""
     y = emit(op.reshape(emit(op.permute_dims(x, [0, 2, 1])), (1, 1, 1, 5)))
     return conv(emit(conv(y, 2)), 3)
 
 
+BATCH: Shape = (2, 4, 5, 5)
+SQUARE: Shape = (2, 2, 5, 5)  # as many channels as images
+
+
+# How each is built, the shapes of its inputs and their dtype.
 BY_HAND: dict[str, tuple[Callable[..., Any], tuple[Shape, ...], str]] = {
     "in place in a row of another order": (without_height, ((1, 2, 4, 5),), "float32"),
     "weight of two operators": (shared_weight, (X,), "float32"),

@@ -43,7 +43,9 @@ class WindowKernel:
             self.columns = Axis(window.columns.size * height, window.columns.size * height)
         self.last = last
         self.dtype = str(window.block.buffer.dtype)
-        lanes = vectors.lanes(max(dtype_bits(self.dtype), 8))
+        lanes = vectors.lanes(dtype_bits(self.dtype))
+        # Groups of one channel each are walked as the channels of one group.
+        self.groups = 1 if window.depthwise else window.groups
         self.channels = window.groups if window.depthwise else window.outputs
         self.lanes = min(lanes, self.channels)
         registers = -(-self.channels // self.lanes)
@@ -71,9 +73,8 @@ class WindowKernel:
         array = np.transpose(weight, axes).reshape(
             window.groups * window.outputs, window.rows.kernel * window.columns.kernel * window.inputs
         )
-        groups = 1 if window.depthwise else window.groups
         pieces = []
-        for part in np.split(array, groups):
+        for part in np.split(array, self.groups):
             for first, count, lanes in self.parts:
                 width = sum(lanes)
                 tiles = part[first : first + count * width].reshape(count, width, -1)
@@ -99,11 +100,10 @@ class WindowKernel:
         Of the ``input_bytes`` of the operands or the ``weight_bytes`` a part of ``kept_bytes`` stays at a time.
         """
         steps = self._steps(height)
-        groups = 1 if self.window.depthwise else self.window.groups
 
         def made(group: Any, first: Any, lanes: list[int], count: int) -> Any:
             width = sum(lanes)
-            tiles = Walk("tile", count, weight_bytes * width / (self.channels * groups))
+            tiles = Walk("tile", count, weight_bytes * width / (self.channels * self.groups))
             statements = []
             for place, number, columns in steps:
 
@@ -114,7 +114,7 @@ class WindowKernel:
                         return channels.made()
                     return channels.tile(simplified(index(place) + step * index(columns)), columns)
 
-                share = input_bytes / groups / max(1, sum(n for _, n, _ in steps))
+                share = input_bytes / self.groups / max(1, sum(n for _, n, _ in steps))
                 statements.append(blocked(tiles, Walk("row", number, share), kept_bytes, body))
             return sequence(statements)
 
@@ -130,10 +130,9 @@ class WindowKernel:
 
     def _all_channels(self, made: Callable[[Any, Any, list[int], int], Any]) -> Any:
         """``made(group, first channel, lanes, number of tiles)`` for all channels."""
-        groups = 1 if self.window.depthwise else self.window.groups
-        group = counter("group", groups)
+        group = counter("group", self.groups)
         body = [made(group, index(first), lanes, count) for first, count, lanes in self.parts]
-        return loop_nest([(group, groups)], sequence(body))
+        return loop_nest([(group, self.groups)], sequence(body))
 
 
 class _Channels:

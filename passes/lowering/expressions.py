@@ -40,6 +40,11 @@ def rewritten(expr: Any, values: Mapping[Any, Any], load: Load) -> Any:
     return _rebuilt(expr, lambda part: rewritten(part, values, load))
 
 
+def substituted(expr: Any, values: Mapping[Any, Any]) -> Any:
+    """``expr`` with variables replaced by ``values``."""
+    return rewritten(expr, values, lambda buffer, indices: buffer[tuple(indices)])
+
+
 def mapped(expr: Any, change: Callable[[Any], Any]) -> Any:
     """``expr`` with ``change`` applied to everything inside it, from the leaves up."""
     return change(_rebuilt(expr, lambda part: mapped(part, change)))

@@ -9,15 +9,17 @@ from typing import Any
 from tvm import tirx
 from tvm.ir.expr import Var
 from tvm.ir.prim import expr as prim
-from tvm.tirx import BufferStore, SeqStmt
+from tvm.tirx import BufferStore
 
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
-from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, uses
+from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, substituted, uses
+from tvm_fusion.passes.lowering.loops import loop_nest
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.pieces import Piece, pieces
-from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest
+from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE
+from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.lowering.vector_nest import Loops, vector_nest, vectorized
 from tvm_fusion.passes.lowering.vectors import Vectors
 
@@ -83,7 +85,7 @@ class OperatorRows:
         ]
         if self._added is self.steps[-1]:
             made.append(self._copied(self.steps[-1], self._values(self.steps[-1], row, image), store))
-        return made[0] if len(made) == 1 else SeqStmt(made)
+        return sequence(made)
 
     def add(self, row: Any, image: Any, load: Load, scratch: Scratch, part: tuple[Any, ...] = ()) -> tuple[Any, Any]:
         """The statements that start the sums, and that add row ``row`` of the accumulated operand.
@@ -199,7 +201,7 @@ class OperatorRows:
         if block.init is None:
             return made
         start = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.init, inside)))
-        return SeqStmt([start, loop_nest(list(block.reduce), made)])
+        return sequence([start, loop_nest(list(block.reduce), made)])
 
     def _pieces(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
         """The result of an elementwise step, range by range where it is made of several tensors."""
@@ -209,12 +211,12 @@ class OperatorRows:
             loops = [(var, piece.end - piece.first if var in inner else extent) for var, extent in free]
 
             def stored(inside: dict[Any, Any], piece: Piece = piece, inner: dict[Any, Any] = inner) -> Any:
-                moved = {var: rewritten(place, inside, _plain) for var, place in inner.items()}
+                moved = {var: substituted(place, inside) for var, place in inner.items()}
                 every = {**inside, **moved}
                 return store(self._places(step, every), self._value(piece.value, every, load))
 
             made.append(self._spread(loops, values, stored))
-        return made[0] if len(made) == 1 else SeqStmt(made)
+        return sequence(made)
 
     def _reduced(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
         """Sums that are stored when they are complete: registers are enough for them."""
@@ -224,15 +226,14 @@ class OperatorRows:
         def build(inside: dict[Any, Any], lane: Any, count: int) -> Any:
             inside = {**values, **inside}
             sums = tirx.decl_buffer([index(count)], dtype, name=name, scope=REGISTER_SCOPE)
-            at = index(0) if lane is None else lane
 
             def assigned(expr: Any) -> Any:
-                value = self._value(expr, inside, load, {block.buffer: sums[at]})
-                return vectorized(lane, count, BufferStore(sums, value, [at]))
+                value = self._value(expr, inside, load, {block.buffer: sums[lane]})
+                return vectorized(lane, count, BufferStore(sums, value, [lane]))
 
             summed = loop_nest(list(block.reduce), assigned(block.value))
-            stored = vectorized(lane, count, store(self._places(step, inside), sums[at]))
-            return SeqStmt([tirx.AllocBuffer(sums), assigned(block.init), summed, stored])
+            stored = vectorized(lane, count, store(self._places(step, inside), sums[lane]))
+            return sequence([tirx.AllocBuffer(sums), assigned(block.init), summed, stored])
 
         return vector_nest(free, self._lanes(), build)
 
@@ -262,7 +263,7 @@ class OperatorRows:
         return values | ({} if step.image is None else {step.image: image})
 
     def _places(self, step: _Step, values: dict[Any, Any]) -> list[Any]:
-        return [simplified(rewritten(i, values, _plain)) for i in step.block.indices]
+        return [simplified(substituted(i, values)) for i in step.block.indices]
 
     def _scratch(self, step: _Step, scratch: Scratch, part: tuple[Any, ...] = ()) -> _Kept:
         """A buffer for a step's values."""
@@ -293,10 +294,6 @@ class OperatorRows:
 
     def _refusal(self, reason: str) -> NotLowered:
         return NotLowered(self.operator.name, f"{reason} ({self.operator.type})")
-
-
-def _plain(buffer: Any, indices: list[Any]) -> Any:
-    return buffer[tuple(indices)]
 
 
 def _free(loops: Sequence[tuple[Any, int]], values: dict[Any, Any]) -> list[tuple[Any, int]]:

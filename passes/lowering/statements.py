@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from tvm import tirx
+
+
+def sequence(statements: Sequence[Any]) -> Any:
+    """``statements`` one after another; a single one is itself."""
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
 
 
 def children(stmt: Any) -> list[Any]:

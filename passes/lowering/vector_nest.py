@@ -7,12 +7,13 @@ from typing import Any
 
 from tvm import tirx
 
-from tvm_fusion.passes.lowering.expressions import as_int, index, rewritten, simplified, uses
-from tvm_fusion.passes.lowering.row_buffers import flat, loop_nest, loop_var
-from tvm_fusion.passes.lowering.statements import expressions, statements
+from tvm_fusion.passes.lowering.expressions import as_int, index, simplified, substituted, uses
+from tvm_fusion.passes.lowering.loops import counter, loop_nest
+from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
+from tvm_fusion.passes.lowering.statements import expressions, sequence, statements
 
 Loops = list[tuple[Any, int]]
-# From what loop variables stand for, the variable of the lane (None: no vector) and the number of lanes.
+# From what loop variables stand for, the variable of the lane (0: no vector) and the number of lanes.
 Build = Callable[[dict[Any, Any], Any, int], Any]
 
 
@@ -22,21 +23,19 @@ def vector_nest(loops: Loops, lanes: int, build: Build) -> Any:
     The loop along which the place of what is stored last grows by one becomes vectors, together with those around it
     where the statement does not tell them apart; where there is none, the loops are serial.
     """
-    position = _stored_at(build({}, None, 1))
+    position = _stored_at(build({}, index(0), 1))
     steps = {var: _step(position, var, loops) for var, _ in loops}
     ordered = sorted(loops, key=lambda loop: -steps[loop[0]])
     if not ordered or steps[ordered[-1][0]] != 1 or lanes < 2:
-        return loop_nest(ordered, build({}, None, 1))
+        return loop_nest(ordered, build({}, index(0), 1))
     var, extent = ordered.pop()
     values: dict[Any, Any] = {}
     while ordered and steps[ordered[-1][0]] == extent:
         outer, count = ordered[-1]
         joined = loop_var("element")
-        tried = {
-            name: rewritten(value, {var: joined - outer * index(extent)}, _plain) for name, value in values.items()
-        }
-        tried[var] = joined - outer * index(extent)
-        if _uses(build(tried, None, 1), outer):
+        place = {var: joined - outer * index(extent)}
+        tried = {name: substituted(value, place) for name, value in values.items()} | place
+        if _uses(build(tried, index(0), 1), outer):
             break
         ordered.pop()
         values, var, extent = tried, joined, extent * count
@@ -53,20 +52,18 @@ def _split(var: Any, extent: int, lanes: int, values: dict[Any, Any], build: Bui
         parts.append(loop_nest([(block, whole)], body))
     if rest:
         parts.append(_vector(var, index(whole * lanes), rest, values, build))
-    return parts[0] if len(parts) == 1 else tirx.SeqStmt(parts)
+    return sequence(parts)
 
 
 def _vector(var: Any, start: Any, count: int, values: dict[Any, Any], build: Build) -> Any:
-    lane = loop_var("lane") if count > 1 else None
-    place = {var: start if lane is None else start + lane}
-    return build({name: rewritten(value, place, _plain) for name, value in values.items()} | place, lane, count)
+    lane = counter("lane", count)
+    place = {var: start + lane}
+    return build({name: substituted(value, place) for name, value in values.items()} | place, lane, count)
 
 
 def vectorized(lane: Any, count: int, body: Any) -> Any:
     """``body`` for all lanes at once."""
-    if lane is None:
-        return body
-    return tirx.For(lane, index(0), index(count), tirx.ForKind.VECTORIZED, body)
+    return loop_nest([(lane, count)], body, tirx.ForKind.VECTORIZED)
 
 
 def _stored_at(statement: Any) -> Any:
@@ -78,13 +75,9 @@ def _stored_at(statement: Any) -> Any:
 def _step(position: Any, var: Any, loops: Loops) -> int:
     """By how much ``position`` grows with ``var`` near the start of the loops; 0 if it does not."""
     start = {other: index(0) for other, _ in loops}
-    first, second = (simplified(rewritten(position, {**start, var: index(at)}, _plain)) for at in (0, 1))
+    first, second = (simplified(substituted(position, {**start, var: index(at)})) for at in (0, 1))
     return as_int(simplified(second - first)) or 0
 
 
 def _uses(statement: Any, var: Any) -> bool:
     return any(uses(expr, var) for inner in statements(statement) for expr in expressions(inner))
-
-
-def _plain(buffer: Any, indices: list[Any]) -> Any:
-    return buffer[tuple(indices)]

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tvm.tirx import SeqStmt
-
 from tvm_fusion.passes.lowering.expressions import index
-from tvm_fusion.passes.lowering.row_buffers import loop_nest, loop_var
+from tvm_fusion.passes.lowering.loops import counter, loop_nest
+from tvm_fusion.passes.lowering.statements import sequence
 
 Body = Callable[[Any, Any], Any]
 
@@ -56,15 +55,9 @@ def _in_blocks(stays: Walk, passes: Walk, kept_bytes: int, body: Body) -> Any:
     made = []
     for first, blocks, size in ((0, whole, per), (whole * per, 1, rest)):
         if blocks and size:
-            block, moving, inner = (
-                _variable(name, count)
-                for name, count in (("block", blocks), (passes.name, passes.count), (stays.name, size))
-            )
+            counts = (("block", blocks), (passes.name, passes.count), (stays.name, size))
+            loops = [(counter(name, count), count) for name, count in counts]
+            block, moving, inner = (var for var, _ in loops)
             place = index(first) + block * index(per) + inner
-            loops = [(var, n) for var, n in ((block, blocks), (moving, passes.count), (inner, size)) if n > 1]
             made.append(loop_nest(loops, body(place, moving)))
-    return made[0] if len(made) == 1 else SeqStmt(made)
-
-
-def _variable(name: str, count: int) -> Any:
-    return loop_var(name) if count > 1 else index(0)
+    return sequence(made)

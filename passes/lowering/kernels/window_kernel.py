@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 from tvm.ir.expr import Var
-from tvm.tirx import BufferStore, SeqStmt
+from tvm.tirx import BufferStore
 
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.passes.lowering.blocks import Block
-from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified
+from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified, substituted
 from tvm_fusion.passes.lowering.kernels.blocked import Walk, blocked
 from tvm_fusion.passes.lowering.kernels.tiles import Tile, best_tile, column_parts, lane_parts
 from tvm_fusion.passes.lowering.kernels.window import Axis, Window
-from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_nest, loop_var
+from tvm_fusion.passes.lowering.loops import counter, loop_nest
+from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_var
+from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.lowering.vector_nest import vectorized
 from tvm_fusion.passes.lowering.vectors import Vectors
 from tvm_fusion.passes.relax_tools import Array
@@ -41,7 +43,9 @@ class WindowKernel:
             self.columns = Axis(window.columns.size * height, window.columns.size * height)
         self.last = last
         self.dtype = str(window.block.buffer.dtype)
-        lanes = vectors.lanes(max(dtype_bits(self.dtype), 8))
+        lanes = vectors.lanes(dtype_bits(self.dtype))
+        # Groups of one channel each are walked as the channels of one group.
+        self.groups = 1 if window.depthwise else window.groups
         self.channels = window.groups if window.depthwise else window.outputs
         self.lanes = min(lanes, self.channels)
         registers = -(-self.channels // self.lanes)
@@ -69,9 +73,8 @@ class WindowKernel:
         array = np.transpose(weight, axes).reshape(
             window.groups * window.outputs, window.rows.kernel * window.columns.kernel * window.inputs
         )
-        groups = 1 if window.depthwise else window.groups
         pieces = []
-        for part in np.split(array, groups):
+        for part in np.split(array, self.groups):
             for first, count, lanes in self.parts:
                 width = sum(lanes)
                 tiles = part[first : first + count * width].reshape(count, width, -1)
@@ -82,10 +85,10 @@ class WindowKernel:
         """The statement that makes row ``row`` of image ``image`` (expressions)."""
 
         def made(group: Any, first: Any, lanes: list[int], count: int) -> Any:
-            tile = loop_var("tile") if count > 1 else index(0)
+            tile = counter("tile", count)
             start = first + tile * index(sum(lanes))
             channels = _Channels(self, row, image, load, store, group, start, lanes)
-            return loop_nest([(tile, count)] if count > 1 else [], channels.made())
+            return loop_nest([(tile, count)], channels.made())
 
         return self._all_channels(made)
 
@@ -97,11 +100,10 @@ class WindowKernel:
         Of the ``input_bytes`` of the operands or the ``weight_bytes`` a part of ``kept_bytes`` stays at a time.
         """
         steps = self._steps(height)
-        groups = 1 if self.window.depthwise else self.window.groups
 
         def made(group: Any, first: Any, lanes: list[int], count: int) -> Any:
             width = sum(lanes)
-            tiles = Walk("tile", count, weight_bytes * width / (self.channels * groups))
+            tiles = Walk("tile", count, weight_bytes * width / (self.channels * self.groups))
             statements = []
             for place, number, columns in steps:
 
@@ -112,9 +114,9 @@ class WindowKernel:
                         return channels.made()
                     return channels.tile(simplified(index(place) + step * index(columns)), columns)
 
-                share = input_bytes / groups / max(1, sum(n for _, n, _ in steps))
+                share = input_bytes / self.groups / max(1, sum(n for _, n, _ in steps))
                 statements.append(blocked(tiles, Walk("row", number, share), kept_bytes, body))
-            return statements[0] if len(statements) == 1 else SeqStmt(statements)
+            return sequence(statements)
 
         return self._all_channels(made)
 
@@ -128,10 +130,9 @@ class WindowKernel:
 
     def _all_channels(self, made: Callable[[Any, Any, list[int], int], Any]) -> Any:
         """``made(group, first channel, lanes, number of tiles)`` for all channels."""
-        groups = 1 if self.window.depthwise else self.window.groups
-        group = loop_var("group") if groups > 1 else index(0)
+        group = counter("group", self.groups)
         body = [made(group, index(first), lanes, count) for first, count, lanes in self.parts]
-        return loop_nest([(group, groups)] if groups > 1 else [], SeqStmt(body) if len(body) > 1 else body[0])
+        return loop_nest([(group, self.groups)], sequence(body))
 
 
 class _Channels:
@@ -171,7 +172,7 @@ class _Channels:
                 run.append((first, count))
             elif first >= 0:
                 statements.append(self.tile(index(first), count, first))
-        return statements[0] if len(statements) == 1 else SeqStmt(statements)
+        return sequence(statements)
 
     def _loop(self, run: list[tuple[int, int]]) -> Any:
         first, count = run[0]
@@ -183,22 +184,22 @@ class _Channels:
     def tile(self, start: Any, count: int, known: int | None = None) -> Any:
         """``count`` columns from ``start``, whose number is ``known`` where some of their taps are outside."""
         sums = tirx.decl_buffer([index(count * self.width)], self.kernel.dtype, name="sums", scope=REGISTER_SCOPE)
-        zero = rewritten(self.window.block.init, {}, _plain)
+        zero = self.window.block.init
         begin = self._each(0, count, lambda column, at: BufferStore(sums, zero, [column * index(self.width) + at]))
         end = self._each(0, count, lambda column, at: self._stored(sums, start, column, at))
-        return SeqStmt([tirx.AllocBuffer(sums), begin, *self._rows(sums, start, count, known), end])
+        return sequence([tirx.AllocBuffer(sums), begin, *self._rows(sums, start, count, known), end])
 
     def _rows(self, sums: Any, start: Any, count: int, known: int | None) -> list[Any]:
         axis = self.window.rows
-        tap = loop_var("tap_row") if axis.kernel > 1 else index(0)
+        tap = counter("tap_row", axis.kernel)
         taps = self._taps(sums, start, count, known, tap)
         if not taps:  # padding is all that these columns see
             return []
-        body = taps[0] if len(taps) == 1 else SeqStmt(taps)
+        body = sequence(taps)
         if axis.padded:
             place = self.row * index(axis.stride) + tap * index(axis.dilation) - index(axis.padding)
             body = tirx.IfThenElse(tirx.And(place >= index(0), place < index(axis.input_size)), body, None)
-        return [loop_nest([(tap, axis.kernel)], body) if axis.kernel > 1 else body]
+        return [loop_nest([(tap, axis.kernel)], body)]
 
     def _taps(self, sums: Any, start: Any, count: int, known: int | None, tap_row: Any) -> list[Any]:
         axis = self.kernel.columns
@@ -215,7 +216,7 @@ class _Channels:
 
     def _inputs(self, sums: Any, start: Any, columns: list[int], tap_row: Any, tap: Any) -> Any:
         inputs = self.window.inputs
-        one = loop_var("input") if inputs > 1 else index(0)
+        one = counter("input", inputs)
         place = (tap_row * index(self.window.columns.kernel) + tap) * index(inputs) + one
 
         def add(column: Any, at: Any) -> Any:
@@ -224,8 +225,7 @@ class _Channels:
             where = [column * index(self.width) + at]
             return BufferStore(sums, sums[where[0]] + value, where)
 
-        body = self._each(columns[0], len(columns), add)
-        return loop_nest([(one, inputs)], body) if inputs > 1 else body
+        return loop_nest([(one, inputs)], self._each(columns[0], len(columns), add))
 
     def _product(self, column: Any, lane: Any, taps: tuple[Any, Any, Any], weight: Any) -> Any:
         window = self.window
@@ -245,7 +245,7 @@ class _Channels:
         kernel = self.kernel
         block = kernel.last or self.window.block
         values = self._places(block, self.channel + at, start + column)
-        places = [simplified(rewritten(place, values, _plain)) for place in block.indices]
+        places = [simplified(substituted(place, values)) for place in block.indices]
         total = sums[column * index(self.width) + at]
         if kernel.last is None:
             return self.store(places, total)
@@ -268,17 +268,11 @@ class _Channels:
 
     def _each(self, first: int, count: int, statement: Callable[[Any, Any], Any]) -> Any:
         """``statement(column, channel of the tile)`` for some columns and all channels of the tile."""
-        column = loop_var("column") if count > 1 else index(0)
+        column = counter("column", count)
         body = []
         start = 0
         for lanes in self.lanes:
-            lane = loop_var("lane") if lanes > 1 else None
-            at = index(start) if lane is None else index(start) + lane
-            body.append(vectorized(lane, lanes, statement(index(first) + column, at)))
+            lane = counter("lane", lanes)
+            body.append(vectorized(lane, lanes, statement(index(first) + column, index(start) + lane)))
             start += lanes
-        inner = body[0] if len(body) == 1 else SeqStmt(body)
-        return tirx.For(column, index(0), index(count), tirx.ForKind.UNROLLED, inner) if count > 1 else inner
-
-
-def _plain(buffer: Any, indices: list[Any]) -> Any:
-    return buffer[tuple(indices)]
+        return loop_nest([(column, count)], sequence(body), tirx.ForKind.UNROLLED)

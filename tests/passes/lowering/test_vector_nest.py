@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tvm import tirx
 
 from tests.passes.lowering.lowered import PLAIN
-from tvm_fusion.passes.lowering.expressions import index
+from tvm_fusion.passes.lowering.expressions import as_int, index
 from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
 from tvm_fusion.passes.lowering.statements import statements
 from tvm_fusion.passes.lowering.vector_nest import vector_nest, vectorized
@@ -162,7 +162,7 @@ def test_nothing_to_loop_over() -> None:
     buffer = tirx.decl_buffer([index(1)], "float32", name="buffer")
 
     def build(values: dict[Any, Any], lane: Any, count: int) -> Any:
-        assert (values, lane, count) == ({}, None, 1)
+        assert (values, as_int(lane), count) == ({}, 0, 1)
         return tirx.BufferStore(buffer, tirx.FloatImm("float32", 1), [index(0)])
 
     assert isinstance(vector_nest([], 4, build), tirx.BufferStore)

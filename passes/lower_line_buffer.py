@@ -148,11 +148,9 @@ class _Lowering:
         for name, found in self.lowered.items():
             attributes = dict(self.attributes[name])
             if found.cost is not None:
-                attributes |= {
-                    IR_BUFFER_BYTES: found.cost.buffer_bytes,
-                    IR_DRAM_BYTES: found.cost.dram_bytes,
-                    IR_THREADS: found.threads,
-                }
+                attributes |= {IR_BUFFER_BYTES: found.cost.buffer_bytes, IR_DRAM_BYTES: found.cost.dram_bytes}
+            if found.threads > 1:
+                attributes[IR_THREADS] = found.threads
             functions[name] = found.function.with_attrs(attributes)
         return replace_groups(self.mod, functions, self._call)
 

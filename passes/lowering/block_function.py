@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import ForKind, SeqStmt
+from tvm.tirx import ForKind
 
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.row_blocks import BlockEvent, RowBlocks
@@ -15,10 +15,12 @@ from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
+from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
-from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, loop_nest, loop_var
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
 from tvm_fusion.passes.lowering.row_function import PROGRAM_DTYPE, RowFunction
+from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.relax_tools import Array
 
 # What an event does apart from its row: kind, tensor, reader.
@@ -68,7 +70,7 @@ class BlockFunction(RowFunction):
         for number, stage in enumerate(self.row_blocks.stages):
             made.append(self._stage(number, table, first))
             first += len(stage) * max(map(len, stage))
-        return made[0] if len(made) == 1 else SeqStmt(made)
+        return sequence(made)
 
     def _stage(self, number: int, table: Any, first: int) -> Any:
         """The parallel loop over the blocks of a stage, whose events begin with ``first``."""
@@ -81,7 +83,7 @@ class BlockFunction(RowFunction):
         body = loop_nest([(event, longest)], self._dispatched(table, place, bodies))
         own = self._own_buffers(number, self.buffers.allocated[scratch:])
         self.own += own
-        body = SeqStmt([*(tirx.AllocBuffer(buffer) for buffer in own), body])
+        body = sequence([*(tirx.AllocBuffer(buffer) for buffer in own), body])
         return tirx.For(self.block, index(0), index(len(stage)), ForKind.PARALLEL, body)
 
     def _own_buffers(self, number: int, new: list[Any]) -> list[Any]:
@@ -107,7 +109,7 @@ class BlockFunction(RowFunction):
         if kind == "make":
             made = self._made(tensor)
             stored = tensor in self.results and tensor not in self.row_blocks.stored_apart
-            return SeqStmt([made, self._stored(tensor)]) if stored else made
+            return sequence([made, self._stored(tensor)]) if stored else made
         if kind == "store":
             return self._stored(tensor)
         if kind == "idle":
@@ -115,7 +117,7 @@ class BlockFunction(RowFunction):
         if kind == "combine":
             rows = self.rows[reader]
             start, add = rows.combine(self.row, self._image, self._loader(reader), self.buffers.scratch)
-            return SeqStmt([tirx.IfThenElse(self.row == index(0), start, None), add])
+            return sequence([tirx.IfThenElse(self.row == index(0), start, None), add])
         if kind == "start":
             self.parts[tensor, reader] = self._summed(reader)
             return self.parts[tensor, reader][1]

@@ -17,11 +17,12 @@ from tvm_fusion.passes.lowering.fast_math import fast_math
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.kernels.find import kernel_of
 from tvm_fusion.passes.lowering.kernels.window_kernel import WindowKernel
+from tvm_fusion.passes.lowering.loops import loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import Load, OperatorRows, Store
 from tvm_fusion.passes.lowering.options import LoweringOptions
-from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
+from tvm_fusion.passes.lowering.row_buffers import flat
 from tvm_fusion.passes.relax_tools import Array, constant_array, shape_of
 
 

@@ -6,17 +6,19 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tvm import tirx
-from tvm.tirx import BufferStore, SeqStmt
+from tvm.tirx import BufferStore
 
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
+from tvm_fusion.passes.lowering.loops import loop_nest
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
-from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, loop_nest
+from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
 from tvm_fusion.passes.lowering.shared_loops import shared_by_threads
+from tvm_fusion.passes.lowering.statements import sequence
 
 
 class LayerFunction(GroupWriter):
@@ -41,11 +43,10 @@ class LayerFunction(GroupWriter):
         body = self._body()
         if self.options.shares(self.graph) and not self._scratch:
             body = shared_by_threads(body, self.options.threads)
-        if self.batch > 1:
-            body = loop_nest([(self.image, self.batch)], body)
+        body = loop_nest([(self._image, self.batch)], body)
         allocated = [tirx.AllocBuffer(buffer) for buffer in self._scratch]
         params = [*self.parameters, *(result.buffer for result in self.results.values())]
-        function = tirx.PrimFunc(params, SeqStmt([*allocated, body]) if allocated else body)
+        function = tirx.PrimFunc(params, sequence([*allocated, body]))
         return LoweredGroup(function.with_attr({"tirx.noalias": True}), self.packed)
 
     def _body(self) -> Any:
@@ -59,7 +60,7 @@ class LayerFunction(GroupWriter):
             weights = sizes.weight_bytes[0]
             return self.kernels[0].make_all(height, self._image, load, store, inputs, weights, self.kept_bytes)
         made = self.rows[0].make(row, self._image, load, store, self._new_scratch)
-        return loop_nest([(self.row, height)], made) if height > 1 else made
+        return loop_nest([(row, height)], made)
 
     def _find_kernel(self, i: int) -> None:
         super()._find_kernel(i)

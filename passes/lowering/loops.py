@@ -8,8 +8,12 @@ from typing import Any
 from tvm import tirx
 from tvm.ir.expr import Var
 
-from tvm_fusion.passes.lowering.expressions import index
-from tvm_fusion.passes.lowering.row_buffers import loop_var
+from tvm_fusion.passes.lowering.expressions import INDEX, index
+
+
+def loop_var(name: str) -> Any:
+    """A variable for a loop."""
+    return tirx.Var(name, INDEX)
 
 
 def counter(name: str, count: int) -> Any:

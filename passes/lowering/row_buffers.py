@@ -11,7 +11,7 @@ from tvm import tirx
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.operator import Tensor
-from tvm_fusion.passes.lowering.expressions import INDEX, index, simplified
+from tvm_fusion.passes.lowering.expressions import index, simplified
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 
@@ -127,15 +127,3 @@ def flat(shape: list[int], indices: list[Any]) -> Any:
     for axis, place in enumerate(indices):
         offset = offset + place * index(math.prod(shape[axis + 1 :]))
     return simplified(offset)
-
-
-def loop_nest(extents: list[tuple[Any, int]], body: Any) -> Any:
-    """``body`` inside serial loops over (variable, extent), the last innermost."""
-    for var, extent in reversed(extents):
-        body = tirx.For(var, index(0), index(extent), tirx.ForKind.SERIAL, body)
-    return body
-
-
-def loop_var(name: str) -> Any:
-    """A variable for a loop."""
-    return tirx.Var(name, INDEX)

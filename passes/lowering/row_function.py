@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.tirx import BufferStore, SeqStmt
+from tvm.tirx import BufferStore
 
 from tvm_fusion.cost_models.row_program import row_program
 from tvm_fusion.cost_models.scheme import GroupCost
@@ -16,11 +16,13 @@ from tvm_fusion.passes.lowering.dram import DramTensor, parameter
 from tvm_fusion.passes.lowering.expressions import INDEX, index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup, element_count
+from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import OperatorRows
 from tvm_fusion.passes.lowering.options import LoweringOptions
-from tvm_fusion.passes.lowering.row_buffers import RowBuffers, flat, loop_nest, loop_var
+from tvm_fusion.passes.lowering.row_buffers import RowBuffers, flat
+from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.lowering.vector_nest import Loops, vector_nest, vectorized
 from tvm_fusion.passes.relax_tools import Array
 
@@ -49,15 +51,13 @@ class RowFunction(GroupWriter):
         self.buffers, self.start = RowBuffers(self.group, self.options.scope), []
         program = self._program()
         table = parameter("program", program.shape, PROGRAM_DTYPE)
-        body = self._body(table)
-        if self.batch > 1:
-            body = loop_nest([(self.image, self.batch)], body)
+        body = loop_nest([(self._image, self.batch)], self._body(table))
         bits = {dtype_bits(str(buffer.dtype)) for buffer in self.buffers.allocated}
         if len(bits) > 1 and max(bits) > _WIDEST_BESIDE_OTHERS:
             raise NotLowered("", f"it holds {max(bits)}-bit elements beside narrower ones, which TVM does not align")
         allocated = [tirx.AllocBuffer(buffer) for buffer in self._allocated_first()]
         params = [*self.parameters, table, *(result.buffer for result in self.results.values())]
-        function = tirx.PrimFunc(params, SeqStmt([*allocated, *self.start, body]))
+        function = tirx.PrimFunc(params, sequence([*allocated, *self.start, body]))
         function = function.with_attr({"tirx.noalias": True})
         return LoweredGroup(function, self.packed, program, self._cost(), self._threads())
 
@@ -80,7 +80,7 @@ class RowFunction(GroupWriter):
     def _dispatched(self, table: Any, event: Any, bodies: list[Any]) -> Any:
         """What the program says at ``event``, one of ``bodies``, with its row."""
         row = tirx.Cast(INDEX, table[event, index(1)])
-        return SeqStmt([tirx.Bind(self.row, row), _dispatch(table[event, index(0)], bodies)])
+        return sequence([tirx.Bind(self.row, row), _dispatch(table[event, index(0)], bodies)])
 
     def _allocated_first(self) -> list[Any]:
         """Buffers that live as long as the function."""
@@ -114,7 +114,7 @@ class RowFunction(GroupWriter):
             if demand.kind == "accumulate":
                 start, add = self.rows[c].add(self.row, self._image, self._loader(c), self.buffers.scratch)
                 statements += [tirx.IfThenElse(self.row == index(0), start, None), add]
-        return statements[0] if len(statements) == 1 else SeqStmt(statements)
+        return sequence(statements)
 
     def _made(self, i: int) -> Any:
         return self._moved(i, self.outside[i], into_dram=False) if i < 0 else self._make_row(i)

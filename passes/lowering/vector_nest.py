@@ -8,8 +8,8 @@ from typing import Any
 from tvm import tirx
 
 from tvm_fusion.passes.lowering.expressions import as_int, index, simplified, substituted, uses
-from tvm_fusion.passes.lowering.loops import counter, loop_nest
-from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
+from tvm_fusion.passes.lowering.loops import counter, loop_nest, loop_var
+from tvm_fusion.passes.lowering.row_buffers import flat
 from tvm_fusion.passes.lowering.statements import expressions, sequence, statements
 
 Loops = list[tuple[Any, int]]

@@ -16,8 +16,8 @@ from tvm_fusion.passes.lowering.expressions import index, rewritten, simplified,
 from tvm_fusion.passes.lowering.kernels.blocked import Walk, blocked
 from tvm_fusion.passes.lowering.kernels.tiles import Tile, best_tile, column_parts, lane_parts
 from tvm_fusion.passes.lowering.kernels.window import Axis, Window
-from tvm_fusion.passes.lowering.loops import counter, loop_nest
-from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE, loop_var
+from tvm_fusion.passes.lowering.loops import counter, loop_nest, loop_var
+from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE
 from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.lowering.vector_nest import vectorized
 from tvm_fusion.passes.lowering.vectors import Vectors

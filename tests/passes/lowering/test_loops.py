@@ -9,8 +9,7 @@ from tvm import tirx
 from tvm.ir.expr import Var
 
 from tvm_fusion.passes.lowering.expressions import as_int, index
-from tvm_fusion.passes.lowering.loops import counter, loop_nest
-from tvm_fusion.passes.lowering.row_buffers import loop_var
+from tvm_fusion.passes.lowering.loops import counter, loop_nest, loop_var
 from tvm_fusion.passes.lowering.statements import statements
 
 BODY = tirx.Evaluate(index(0))

@@ -15,7 +15,8 @@ from tvm import tirx
 
 from tests.passes.lowering.lowered import PLAIN
 from tvm_fusion.passes.lowering.expressions import as_int, index
-from tvm_fusion.passes.lowering.row_buffers import flat, loop_var
+from tvm_fusion.passes.lowering.loops import loop_var
+from tvm_fusion.passes.lowering.row_buffers import flat
 from tvm_fusion.passes.lowering.statements import statements
 from tvm_fusion.passes.lowering.vector_nest import vector_nest, vectorized
 

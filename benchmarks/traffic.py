@@ -54,9 +54,10 @@ class Compiled:
     @cached_property
     def plans(self) -> dict[str, dict[str, Any]]:
         """Library, evaluation and groups by plan. Raises FusionError if a byte or a result differs."""
-        from benchmarks.lowered_plan import compile_lowered, lower_plan, one_operator_a_group
+        from benchmarks.lowered_plan import lower_plan, one_operator_a_group
         from tvm_fusion.cost_models.evaluation import evaluate_plan
         from tvm_fusion.cost_models.oracle import Oracle
+        from tvm_fusion.passes.compile_plan import build_lowered
         from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 
         graph, module = self.network.graph, self.network.module
@@ -66,7 +67,7 @@ class Compiled:
             lowered = lower_plan(module, graph, plan, self.accelerator, self.target)
             if lowered.mismatch:
                 raise FusionError(lowered.mismatch)
-            executable = compile_lowered(lowered.module, self.target)
+            executable = build_lowered(lowered.module, self.target)
             library = self.folder / f"{name}.so"
             executable.export_library(str(library))
             results.append(run_executable(executable, random_inputs(module)))

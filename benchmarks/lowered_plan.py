@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import tvm
+from tvm import tirx
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.oracle import Oracle
@@ -15,7 +16,7 @@ from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes import FuseByPlan
-from tvm_fusion.passes.attributes import GROUP, IR_BUFFER_BYTES, OPERATORS, group_functions
+from tvm_fusion.passes.attributes import GROUP, OPERATORS, SCHEME, group_functions
 from tvm_fusion.passes.compile_plan import build_lowered
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import collected_lowering_warnings
@@ -27,7 +28,11 @@ _OF_OPERATOR = re.compile(r"operator '(?P<operator>[^']*)': (?P<reason>.*)", re.
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """What the cost model says of a group; whether we lower it (else TVM does), and if not, for which operator."""
+    """What the cost model says of a group; whether we lower it (else TVM does), and if not, for which operator.
+
+    Ours is line buffers where ``scheme`` is "lbdf", and blocks of one operator alone where it is "layer"; the latter
+    are refused without a reason.
+    """
 
     group: int
     operators: tuple[int, ...]
@@ -74,7 +79,10 @@ def one_operator_a_group(graph: OperatorGraph) -> PartitionPlan:
 def lower_plan(
     module: Any, graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator, target: Any = None
 ) -> LoweredPlan:
-    """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute."""
+    """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute.
+
+    A group whose function is TIR now is ours; what is Relax still TVM lowers later.
+    """
     begin = time.perf_counter()
     with collected_lowering_warnings() as warned, target or host_target():
         lowered = LowerLineBuffer()(FuseByPlan(plan, accelerator)(module))
@@ -88,14 +96,14 @@ def lower_plan(
     oracle = Oracle(graph, accelerator)
     groups = []
     for name, attributes in group_functions(lowered).items():
-        cost = oracle.cost(mask_of([int(i) for i in attributes[OPERATORS]]))
+        cost = oracle.cost_in(mask_of([int(i) for i in attributes[OPERATORS]]), str(attributes[SCHEME]))
         refused_operator, reason = refusals.get(name, ("", ""))
         groups.append(
             GroupFacts(
                 group=int(attributes[GROUP]),
                 operators=cost.operators,
                 scheme=cost.scheme,
-                lowered=IR_BUFFER_BYTES in attributes,
+                lowered=isinstance(lowered[name], tirx.PrimFunc),
                 buffer_bytes=cost.buffer_bytes,
                 input_bytes=cost.input_bytes,
                 weight_bytes=cost.weight_bytes,

@@ -2,11 +2,12 @@
 
 Example: python -m benchmarks.traffic --net efficientnet_b3@300
 
-Compiles the best plan and the plan of one operator a group, both by LowerLineBuffer (TVM's default lowering loses so
-much by its loop order that it would flatter us), and runs them under valgrind's cachegrind with a last level the size
-of the buffer, and twice that. Misses x 64 bytes, start-up subtracted, stand against the model's bytes at the network's
-own element widths. Each measurement is written to ``traffic/NET.json`` as it ends; a second call does only what is
-missing. ``python -m benchmarks.traffic --markdown > docs/traffic.md`` makes the page.
+Compiles the best plan and the plan of one operator a group, both by LowerLineBuffer, which takes what executes layer by
+layer too (TVM's default lowering loses so much by its loop order that it would flatter us), and runs them under
+valgrind's cachegrind with a last level the size of the buffer, and twice that. Misses x 64 bytes, start-up subtracted,
+stand against the model's bytes at the network's own element widths. Each measurement is written to ``traffic/NET.json``
+as it ends; a second call does only what is missing. ``python -m benchmarks.traffic --markdown > docs/traffic.md`` makes
+the page.
 """
 
 from __future__ import annotations

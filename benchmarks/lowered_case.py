@@ -11,13 +11,14 @@ import numpy as np
 import tvm
 
 from benchmarks import zoo
-from benchmarks.lowered_plan import LoweredPlan, at_own_widths, compile_lowered, host_target, lower_plan
+from benchmarks.lowered_plan import LoweredPlan, at_own_widths, host_target, lower_plan
 from benchmarks.quantized import float_file, from_given_operands, image, narrow_tensors, quantized, results, step
 from tvm_fusion.cli import building, planning
 from tvm_fusion.errors import FusionError
 from tvm_fusion.frontends.model_name import build_model, find_model, parse_name
 from tvm_fusion.passes import extract
 from tvm_fusion.passes.before_softmax import before_softmax
+from tvm_fusion.passes.compile_plan import build_lowered
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 from tvm_fusion.reports.record import file_name
 
@@ -128,7 +129,7 @@ def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
     plan = found.result.plan
     lowered = lower_plan(case.module, case.graph, plan, accelerator)
     begin = time.perf_counter()
-    executable = compile_lowered(lowered.module, host_target())
+    executable = build_lowered(lowered.module, host_target())
     compile_seconds = time.perf_counter() - begin
     outputs = run_executable(executable, random_inputs(case.module))
     errors = [largest_relative_error(outputs, case.outputs("whole", case.module))]
@@ -136,7 +137,7 @@ def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
     if shorter is not None:
         module, cut = shorter
         lowered_cut = lower_plan(module, extract(module).graph, cut, accelerator)
-        outputs = run_executable(compile_lowered(lowered_cut.module, host_target()), random_inputs(module))
+        outputs = run_executable(build_lowered(lowered_cut.module, host_target()), random_inputs(module))
         errors.append(largest_relative_error(outputs, case.outputs("before softmax", module)))
     row = facts_of(case.graph, found, lowered) | {
         "largest_relative_error": max(errors),

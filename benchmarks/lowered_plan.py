@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import re
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import tvm
-from tvm import relax
+from tvm import tirx
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan
-from tvm_fusion.passes import FuseByPlan, LowerGroups
-from tvm_fusion.passes.attributes import GROUP, IR_BUFFER_BYTES, OPERATORS, group_functions
+from tvm_fusion.passes import FuseByPlan
+from tvm_fusion.passes.attributes import GROUP, OPERATORS, SCHEME, group_functions
+from tvm_fusion.passes.compile_plan import build_lowered
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
-from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
+from tvm_fusion.passes.lowering.not_lowered import collected_lowering_warnings
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
-_REFUSAL = re.compile(
-    r"(?P<function>\S+) is left to TVM's own lowering: (?:operator '(?P<operator>[^']*)': )?(?P<reason>.*)", re.DOTALL
-)
+compile_lowered = build_lowered  # as benchmarks/speed_methods.py calls it
+_OF_OPERATOR = re.compile(r"operator '(?P<operator>[^']*)': (?P<reason>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class GroupFacts:
-    """What the cost model says of a group; whether we lower it (else TVM does), and if not, for which operator."""
+    """What the cost model says of a group; whether we lower it (else TVM does), and if not, for which operator.
+
+    Ours is line buffers where ``scheme`` is "lbdf", and blocks of one operator alone where it is "layer"; the latter
+    are refused without a reason.
+    """
 
     group: int
     operators: tuple[int, ...]
@@ -76,10 +79,12 @@ def one_operator_a_group(graph: OperatorGraph) -> PartitionPlan:
 def lower_plan(
     module: Any, graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator, target: Any = None
 ) -> LoweredPlan:
-    """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute."""
+    """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute.
+
+    A group whose function is TIR now is ours; what is Relax still TVM lowers later.
+    """
     begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught, target or host_target():
-        warnings.simplefilter("always", LoweringWarning)
+    with collected_lowering_warnings() as warned, target or host_target():
         lowered = LowerLineBuffer()(FuseByPlan(plan, accelerator)(module))
     mismatch = ""
     try:
@@ -87,34 +92,34 @@ def lower_plan(
     except MemoryMismatchError as error:
         mismatch = str(error)
     seconds = time.perf_counter() - begin
-    said = [_REFUSAL.fullmatch(str(found.message)) for found in caught]
-    refusals = {match["function"]: match for match in said if match is not None}
+    refusals = {warning.function: _operator_and_reason(warning.reason) for warning in warned}
     oracle = Oracle(graph, accelerator)
     groups = []
     for name, attributes in group_functions(lowered).items():
-        cost = oracle.cost(mask_of([int(i) for i in attributes[OPERATORS]]))
-        refusal = refusals.get(name)
+        cost = oracle.cost_in(mask_of([int(i) for i in attributes[OPERATORS]]), str(attributes[SCHEME]))
+        refused_operator, reason = refusals.get(name, ("", ""))
         groups.append(
             GroupFacts(
                 group=int(attributes[GROUP]),
                 operators=cost.operators,
                 scheme=cost.scheme,
-                lowered=IR_BUFFER_BYTES in attributes,
+                lowered=isinstance(lowered[name], tirx.PrimFunc),
                 buffer_bytes=cost.buffer_bytes,
                 input_bytes=cost.input_bytes,
                 weight_bytes=cost.weight_bytes,
                 output_bytes=cost.output_bytes,
                 macs=cost.macs,
-                refused_operator=(refusal["operator"] or "") if refusal else "",
-                reason=refusal["reason"] if refusal else "",
+                refused_operator=refused_operator,
+                reason=reason,
             )
         )
     return LoweredPlan(lowered, tuple(groups), mismatch, seconds)
 
 
-def compile_lowered(module: Any, target: Any) -> Any:
-    """A TVM executable of a module whose groups are lowered; what is left in Relax gets TVM's own lowering."""
-    return tvm.compile(LowerGroups()(module), target, relax_pipeline=relax.get_pipeline("default_build"))
+def _operator_and_reason(reason: str) -> tuple[str, str]:
+    """Apart, as reasons of several networks are counted together; "" where it is no operator's."""
+    found = _OF_OPERATOR.fullmatch(reason)
+    return (found["operator"], found["reason"]) if found else ("", reason)
 
 
 def host_target() -> Any:

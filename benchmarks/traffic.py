@@ -2,11 +2,12 @@
 
 Example: python -m benchmarks.traffic --net efficientnet_b3@300
 
-Compiles the best plan and the plan of one operator a group, both by LowerLineBuffer (TVM's default lowering loses so
-much by its loop order that it would flatter us), and runs them under valgrind's cachegrind with a last level the size
-of the buffer, and twice that. Misses x 64 bytes, start-up subtracted, stand against the model's bytes at the network's
-own element widths. Each measurement is written to ``traffic/NET.json`` as it ends; a second call does only what is
-missing. ``python -m benchmarks.traffic --markdown > docs/traffic.md`` makes the page.
+Compiles the best plan and the plan of one operator a group, both by LowerLineBuffer, which takes what executes layer by
+layer too (TVM's default lowering loses so much by its loop order that it would flatter us), and runs them under
+valgrind's cachegrind with a last level the size of the buffer, and twice that. Misses x 64 bytes, start-up subtracted,
+stand against the model's bytes at the network's own element widths. Each measurement is written to ``traffic/NET.json``
+as it ends; a second call does only what is missing. ``python -m benchmarks.traffic --markdown > docs/traffic.md`` makes
+the page.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class Compiled:
     @cached_property
     def plans(self) -> dict[str, dict[str, Any]]:
         """Library, evaluation and groups by plan. Raises FusionError if a byte or a result differs."""
-        from benchmarks.lowered_plan import compile_lowered, lower_plan, one_operator_a_group
+        from benchmarks.lowered_plan import lower_plan, one_operator_a_group
         from tvm_fusion.cost_models.evaluation import evaluate_plan
         from tvm_fusion.cost_models.oracle import Oracle
+        from tvm_fusion.passes.compile_plan import build_lowered
         from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 
         graph, module = self.network.graph, self.network.module
@@ -66,7 +68,7 @@ class Compiled:
             lowered = lower_plan(module, graph, plan, self.accelerator, self.target)
             if lowered.mismatch:
                 raise FusionError(lowered.mismatch)
-            executable = compile_lowered(lowered.module, self.target)
+            executable = build_lowered(lowered.module, self.target)
             library = self.folder / f"{name}.so"
             executable.export_library(str(library))
             results.append(run_executable(executable, random_inputs(module)))

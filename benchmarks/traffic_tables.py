@@ -21,12 +21,12 @@ COLUMNS = (
     "group", "scheme", "lowered", "buffer_bytes", "input_bytes", "weight_bytes", "output_bytes", "reads", "writes",
 )  # fmt: skip
 FILLS = (0, 0.25, 0.5, 0.75, 1)
-# "layer": operators too heavy for the buffer even alone, the same ones in both plans, which TVM lowers; its loop order
-# reads their operands again and again.
+# Who lowers a group ("lowered": we do), and how. "layer by layer": one operator too heavy for the buffer even alone.
 PARTS: dict[str, Callable[[Group], bool]] = {
-    "line buffers": lambda group: group["lowered"] == 1,
-    "layer by layer": lambda group: group["scheme"] == "layer",
-    "left to TVM": lambda group: group["lowered"] == 0 and group["scheme"] != "layer",
+    "line buffers": lambda group: bool(group["lowered"]) and not is_layer(group),
+    "layer by layer": lambda group: bool(group["lowered"]) and is_layer(group),
+    "line buffers, left to TVM": lambda group: not group["lowered"] and not is_layer(group),
+    "layer by layer, left to TVM": lambda group: not group["lowered"] and is_layer(group),
 }
 _INTRODUCTION = """\
 # Traffic, measured
@@ -34,10 +34,12 @@ _INTRODUCTION = """\
 The last-level misses of a compiled network under valgrind's cachegrind, times {line} bytes, in a cache the size of the
 buffer (and twice that), beside the bytes that the cost model says at the same element width. Both plans are lowered by
 LowerLineBuffer: the best one, and the one with one operator a group. The second execution is counted, without start-up.
-Operators that are too heavy for the buffer even alone ("layer by layer") are left to TVM in both plans and stand aside
-in the second ratio. A cache is no scratchpad: it throws lines out by age, and it fetches the memory of a line buffer or
-of a copied weight as it does any other; the second table says where, the third how it depends on how much of the cache
-a group fills."""
+Operators that are too heavy for the buffer even alone ("layer by layer") are the same in both plans and stand aside in
+the second ratio. LowerLineBuffer makes them too: a block of one operand is to stay in half of the buffer while the
+others pass, and the model counts every pass. "Left to TVM" are those of one operand, such as pools, and what the rules
+of the lowering do not cover. A cache is no scratchpad: it throws lines out by age, and it fetches the memory of a line
+buffer or of a copied weight as it does any other; the second table says where, the third how it depends on how much of
+the cache a group of line buffers fills."""
 
 
 def measured_bytes(row: Row, kind: str = "both") -> int:
@@ -58,6 +60,11 @@ def groups_of(row: Row) -> list[Group]:
         values = dict(zip(COLUMNS, text.split(), strict=True))
         found.append({key: value if key == "scheme" else int(value) for key, value in values.items()})
     return found
+
+
+def is_layer(group: Group) -> bool:
+    """Whether the plan executes a group, one operator, layer by layer."""
+    return str(group["scheme"]) == "layer"
 
 
 def part_bytes(groups: list[Group]) -> dict[str, int]:
@@ -90,7 +97,7 @@ def saving(unfused: Row, fused: Row) -> dict[str, Any]:
     """
     model, cache = [], []
     for row in (unfused, fused):
-        aside = part_bytes([group for group in groups_of(row) if PARTS["layer by layer"](group)])
+        aside = part_bytes([group for group in groups_of(row) if is_layer(group)])
         model.append(row["model_dram_bytes"] - aside["model_reads"] - aside["model_writes"])
         cache.append(measured_bytes(row) - aside["reads"] - aside["writes"])
     predicted = unfused["model_dram_bytes"] - fused["model_dram_bytes"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import tvm
 from tvm import relax
@@ -16,12 +16,14 @@ from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.pipeline import LowerGroups, lowering_passes
 
+AnyTarget: TypeAlias = str | tvm.target.Target
+
 
 def compile_plan(
     mod: IRModule,
     plan: PartitionPlan,
     accelerator: Accelerator | None = None,
-    target: str = "llvm",
+    target: AnyTarget = "llvm",
     lower: bool = True,
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
@@ -39,7 +41,7 @@ def lower_plan(
     mod: IRModule,
     plan: PartitionPlan,
     accelerator: Accelerator | None = None,
-    target: str = "llvm",
+    target: AnyTarget = "llvm",
     lower: bool = True,
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
@@ -54,7 +56,7 @@ def lower_plan(
     return _tried(target, lambda kind: _within(kind, tvm.transform.Sequential(steps), mod))
 
 
-def build_lowered(mod: IRModule, target: str = "llvm") -> Any:
+def build_lowered(mod: IRModule, target: AnyTarget = "llvm") -> Any:
     """The second half of compile_plan: the TVM executable of what lower_plan gave. Raises CompileError."""
     rest = tvm.transform.Sequential((LowerGroups(), relax.get_pipeline("default_build")))
     return _tried(target, lambda kind: tvm.compile(mod, kind, relax_pipeline=rest))
@@ -65,15 +67,15 @@ def _within(kind: Any, passes: Any, mod: IRModule) -> IRModule:
         return passes(mod)
 
 
-def known_target(target: str) -> Any:
+def known_target(target: AnyTarget) -> Any:
     """The TVM target called so. Raises CompileError if there is none."""
     try:
         return tvm.target.Target(target)
     except (ValueError, TypeError, RuntimeError, KeyError) as error:
-        raise CompileError(f"TVM knows no target {target!r}: {first_line(error)}") from None
+        raise CompileError(f"TVM knows no target {str(target)!r}: {first_line(error)}") from None
 
 
-def _tried(target: str, work: Callable[[Any], Any]) -> Any:
+def _tried(target: AnyTarget, work: Callable[[Any], Any]) -> Any:
     """What ``work`` makes for a target. Raises CompileError for what TVM refuses."""
     kind = known_target(target)
     try:
@@ -81,7 +83,7 @@ def _tried(target: str, work: Callable[[Any], Any]) -> Any:
     except FusionError:
         raise
     except Exception as error:  # TVM raises many kinds
-        raise CompileError(f"TVM cannot compile the network for {target!r}: {first_line(error)}") from error
+        raise CompileError(f"TVM cannot compile the network for {str(target)!r}: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -27,18 +27,19 @@ class WrittenSources:
 
 
 def write_c_sources(
-    mod: IRModule, folder: str | Path, weights: str = "arguments", scope: str = DEFAULT_SCOPE
+    mod: IRModule, folder: str | Path, weights: str = "arguments", scope: str = DEFAULT_SCOPE, alignment: int = 1
 ) -> WrittenSources:
     """Write ``GROUP.c`` for every group that LowerLineBuffer lowered, and ``tvm_fusion_groups.h``, into ``folder``.
 
     The folder is made if only it is missing. Everything is generated before anything is written. Options as in
-    :func:`c_source`. Raises CompileError if the module has no lowered group, FusionError for a folder that cannot be
-    written, MemoryMismatchError if the memory of a group is not what the cost model says.
+    :func:`c_source`; addresses in the memory map are multiples of ``alignment``. Raises CompileError if the module has
+    no lowered group, FusionError for a folder that cannot be written, MemoryMismatchError if the memory of a group is
+    not what the cost model says.
     """
     groups = lowered_groups(mod)
     if not groups:
         raise CompileError("the module has no group that LowerLineBuffer lowered; there is nothing to write as C")
-    verify: Any = VerifyMemory(scope)
+    verify: Any = VerifyMemory(scope, alignment)
     verified = verify(mod)
     left_out = {name: "it is not lowered to line buffers" for name in group_functions(mod) if name not in groups}
     sources = []

@@ -21,53 +21,31 @@ def row_layouts(main: Any, groups: Mapping[str, Group]) -> dict[str, set[int]]:
 
     ``main`` calls the groups; a tensor that another function reads, or that main returns, keeps its shape.
     """
-    made: dict[Any, Place] = {}  # by variable of main the result that it is
-    tuples: dict[Any, str] = {}
+    made: dict[Any, list[Place]] = {}  # by variable of main the results of a group that it is, several for a tuple
     read: dict[Place, list[Place]] = {}
+
+    def places_of(expr: Any) -> list[Place]:
+        return [place for operand in operands_of(expr) for place in made.get(operand, ())]
+
     excluded: set[Place] = set()
     for binding in bindings(main):
         value, name = binding.value, callee_name(binding.value)
-        if isinstance(value, relax.TupleGetItem) and value.tuple_value in tuples:
-            group = groups[tuples[value.tuple_value]]
-            made[binding.var] = group.name, group.results[int(value.index)]
+        if isinstance(value, relax.TupleGetItem) and len(made.get(value.tuple_value, ())) > 1:
+            made[binding.var] = [made[value.tuple_value][int(value.index)]]
         elif name is not None and name in groups:
-            group = groups[name]
-            for k, argument in enumerate(value.args):
-                operand = group.operands[k]
-                if argument in made and operand is not None:
-                    read.setdefault(made[argument], []).append((name, operand))
-            if len(group.results) > 1:
-                tuples[binding.var] = name
-            else:
-                made[binding.var] = name, group.results[0]
-        else:
-            excluded |= {made[operand] for operand in operands_of(value) if operand in made}
-            excluded |= {
-                (tuples[operand], i)
-                for operand in operands_of(value)
-                if operand in tuples
-                for i in groups[tuples[operand]].results
-            }
-    excluded |= {made[var] for var in _returned(main) if var in made}
+            for argument, operand in zip(value.args, groups[name].operands, strict=True):
+                if operand is not None:
+                    for place in places_of(argument):
+                        read.setdefault(place, []).append((name, operand))
+            made[binding.var] = [(name, i) for i in groups[name].results]
+        else:  # another function, or another name for a variable, by which main may return it
+            excluded.update(places_of(value))
+    excluded.update(places_of(main.body.body))
     found: dict[str, set[int]] = {name: set() for name in groups}
     for place, readers in read.items():
         if place not in excluded and _agree(groups, place, readers):
             for name, operand in [place, *readers]:
                 found[name].add(operand)
-    return found
-
-
-def _returned(main: Any) -> list[Any]:
-    """Variables that main returns, also through others that stand for them."""
-    values = {binding.var: binding.value for binding in bindings(main)}
-    found, left = [], [main.body.body]
-    while left:
-        expr = left.pop()
-        found.append(expr)
-        if isinstance(expr, relax.Tuple):
-            left += list(expr.fields)
-        elif expr in values and isinstance(values[expr], (relax.Tuple, relax.Var)):
-            left.append(values[expr])
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tvm import tirx
 
 from benchmarks import lowered, lowered_operators, lowered_tables
 from benchmarks.lowered_plan import at_own_widths, lower_plan, one_operator_a_group
@@ -83,6 +84,19 @@ def test_groups_come_with_the_costs_of_the_model() -> None:
     assert all(group.lowered for group in found.groups)
     assert sum(group.macs for group in found.groups) == sum(operator.macs for operator in graph.operators)
     assert found.groups[0].dram_bytes == 2 * 4 * 8 * 8 * 4 + graph.operators[0].weight_elements * 4
+
+
+def test_a_layer_is_ours_where_its_function_is_tir() -> None:
+    mod = named("residual")
+    graph = extract(mod).graph
+    found = lower_plan(mod, graph, one_operator_a_group(graph), at_own_widths(64))
+    assert {group.scheme for group in found.groups} == {"layer"}
+    assert [group.lowered for group in found.groups] == [
+        isinstance(found.module[f"fused_group_{i}"], tirx.PrimFunc) for i in range(len(graph))
+    ]
+    made = {graph.operators[group.operators[0]].type: group.lowered for group in found.groups}
+    assert made == {"conv2d": True, "relu": False, "add": True}  # of one operand alone TVM's own
+    assert not any(group.reason for group in found.groups)
 
 
 def test_tables_of_networks_and_refusals() -> None:

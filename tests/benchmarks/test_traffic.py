@@ -40,9 +40,9 @@ def traffic(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
 
 
-def group(reads: int, writes: int, model_bytes: int, scheme: str = "lbdf") -> str:
+def group(reads: int, writes: int, model_bytes: int, scheme: str = "lbdf", lowered: bool = True) -> str:
     moved = {"input_bytes": model_bytes // 2, "weight_bytes": 0, "output_bytes": model_bytes // 2}
-    facts = {"group": 0, "scheme": scheme, "lowered": scheme == "lbdf", "buffer_bytes": 500}
+    facts = {"group": 0, "scheme": scheme, "lowered": lowered, "buffer_bytes": 500}
     return group_text(facts | moved | {"reads": reads, "writes": writes})
 
 
@@ -92,18 +92,27 @@ def test_saving_measured_over_predicted() -> None:
     assert "| 79 % | 79 % |" in traffic_tables.tables([fused, unfused])[2]
 
 
-def test_operators_that_tvm_lowers_are_apart() -> None:
+@pytest.mark.parametrize(("lowered", "part"), [(True, "layer by layer"), (False, "layer by layer, left to TVM")])
+def test_operators_layer_by_layer_are_apart(lowered: bool, part: str) -> None:
     fused, unfused = row("fused", 1280 + 128, 10, 12), row("unfused", 6400 + 128, 40, 45)
     for entry, reads in ((fused, 1000), (unfused, 1040)):
-        entry["groups"].append(group(reads, 0, 128, "layer"))
+        entry["groups"].append(group(reads, 0, 128, "layer", lowered))
         entry["misses"] = {"reads": entry["misses"]["reads"] + reads, "writes": entry["misses"]["writes"]}
     found = traffic_tables.saving(unfused, fused)
     assert found["measured_bytes"] == (85 - 22 + 40) * 64
     assert found["line_buffer_ratio"] == pytest.approx(63 * 64 / 5120)
-    heavy = [entry for entry in groups_of(fused) if traffic_tables.PARTS["layer by layer"](entry)]
+    heavy = [entry for entry in groups_of(fused) if traffic_tables.PARTS[part](entry)]
     assert traffic_tables.part_bytes(heavy)["reads"] == 64_000
     text = "\n".join(traffic_tables.tables([fused, unfused]))
-    assert "| 1 KiB | fused | layer by layer | 1 | 0.00 | 0.06 |" in text
+    assert f"| 1 KiB | fused | {part} | 1 | 0.00 | 0.06 |" in text
+
+
+@pytest.mark.parametrize("scheme", ["lbdf", "layer"])
+@pytest.mark.parametrize("lowered", [True, False])
+def test_every_group_is_of_one_part(scheme: str, lowered: bool) -> None:
+    (found,) = groups_of({"groups": [group(1, 1, 64, scheme, lowered)]})
+    (part,) = [name for name, belongs in traffic_tables.PARTS.items() if belongs(found)]
+    assert ("TVM" in part, "layer" in part) == (not lowered, scheme == "layer")
 
 
 def test_no_compiler_and_no_valgrind_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

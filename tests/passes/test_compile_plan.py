@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tvm
 from tvm import relax
 from tvm.relax import op
 
-from tests.passes.modules import network
+from tests.passes.modules import network, run
 from tests.passes.networks import X, named, plan_of, whole
 from tvm_fusion.errors import CompileError, PlanError
 from tvm_fusion.graph.plan import Group, PartitionPlan
@@ -41,6 +42,17 @@ def test_unknown_target_is_named(target: str) -> None:
     mod = named("residual")
     with pytest.raises(CompileError, match="target"):
         compile_plan(mod, plan_of(extract(mod).graph), target=target)
+
+
+def test_a_target_itself_is_as_good_as_its_name() -> None:
+    mod = named("residual")
+    target = tvm.target.Target({"kind": "llvm", "opt-level": 1})
+    executable = compile_plan(mod, plan_of(extract(mod).graph), target=target)
+    inputs = random_inputs(mod)
+    assert largest_relative_error(run_executable(executable, inputs), run(mod, inputs)) < 1e-5
+    shuffled = network(lambda x: op.nn.pixel_shuffle(x, 2), X)
+    with pytest.raises(CompileError, match=r"""cannot compile the network for '{"kind":"llvm".*"opt-level":1"""):
+        compile_plan(shuffled, plan_of(extract(shuffled).graph), target=target)
 
 
 def test_what_tvm_cannot_build_is_a_compile_error_in_one_line() -> None:

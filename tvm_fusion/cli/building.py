@@ -1,4 +1,4 @@
-"""From a network and a plan to a shared library in memory: the work behind ``tvm-fusion compile``."""
+"""From a network and a plan to lowered groups or a library in memory: the work behind ``tvm-fusion compile``."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ class LoadedNetwork:
 
 
 @dataclass(frozen=True)
+class Lowered:
+    """A network whose groups are lowered (``module``: an IRModule) with what is known of it: ``facts`` (JSON) say what
+    it takes and gives, ``report`` is its memory report, ``not_lowered`` has the reason by function of every group that
+    the lowering should have taken."""
+
+    module: Any
+    facts: dict[str, Any]
+    report: dict[str, Any]
+    not_lowered: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Built:
-    """A library with what is known of it: ``facts`` (JSON) say what it takes, gives and runs on, ``report`` is its
-    memory report, ``not_lowered`` has the reason by function of every group that the lowering should have taken."""
+    """The library of a lowered network; ``facts`` say also what it runs on."""
 
     code: bytes
     facts: dict[str, Any]
     report: dict[str, Any]
-    not_lowered: Mapping[str, str]
 
 
 def load(net: str, batch: int, seed: int) -> LoadedNetwork:
@@ -47,14 +57,14 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     return LoadedNetwork(network.name, network.module, extraction.graph)
 
 
-def check_target(target: str) -> None:
-    """Raise CompileError unless TVM knows the target."""
+def target_kind(target: str) -> str:
+    """Which of TVM's code generators a target is for: "llvm", "c". Raises CompileError unless TVM knows the target."""
     from tvm_fusion.passes.compile_plan import known_target
 
-    known_target(target)
+    return str(known_target(target).kind.name)
 
 
-def build(
+def lower(
     network: LoadedNetwork,
     plan: PartitionPlan,
     accelerator: Accelerator,
@@ -62,20 +72,19 @@ def build(
     lower: bool = True,
     scope: str | None = None,
     alignment: int = 1,
-) -> Built:
-    """Lower, verify and compile. Raises CompileError, and MemoryMismatchError where addresses exceed the buffer.
+) -> Lowered:
+    """Lower and verify. Raises CompileError, and MemoryMismatchError where addresses exceed the buffer.
 
     They are held against the buffer only if ``accelerator`` counts elements at the network's own widths: a plan in 8
     bits says nothing of how much a network of wider elements needs.
     """
     from tvm_fusion import __version__
     from tvm_fusion.cost_models.oracle import Oracle
-    from tvm_fusion.passes.compile_plan import build_lowered, lower_plan
+    from tvm_fusion.passes.compile_plan import lower_plan
     from tvm_fusion.passes.group_memory import group_memory
     from tvm_fusion.passes.lowering.not_lowered import collected_lowering_warnings
     from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
     from tvm_fusion.passes.signature import signature
-    from tvm_fusion.passes.target_machine import target_machine
     from tvm_fusion.reports.memory_report import memory_report
 
     scope = scope or DEFAULT_SCOPE
@@ -86,22 +95,34 @@ def build(
     reasons = {warning.function: warning.reason for warning in warned}
     memory = {name: found.to_json() for name, found in group_memory(lowered).items()}
     report = memory_report(network.graph, plan, Oracle(network.graph, accelerator), memory, reasons)
-    code = _linked(build_lowered(lowered, target))
     inputs, outputs = signature(network.module)
     facts = {
         "network": network.name,
         "graph_fingerprint": network.graph.fingerprint,
         "target": target,
-        "machine": target_machine(target),
         "lowering": {"scope": scope, "alignment": alignment} if lower else None,
-        "bytes": len(code),
-        "sha256": hashlib.sha256(code).hexdigest(),
         "valid": all(group["valid"] for group in report["groups"]),
         "inputs": [tensor.to_json() for tensor in inputs],
         "outputs": [tensor.to_json() for tensor in outputs],
         "tvm_fusion": __version__,
     }
-    return Built(code, facts, report, reasons)
+    return Lowered(lowered, facts, report, reasons)
+
+
+def build(lowered: Lowered) -> Built:
+    """Compile a lowered network for its target. Raises CompileError."""
+    from tvm_fusion.passes.compile_plan import build_lowered
+    from tvm_fusion.passes.target_machine import target_machine
+
+    target = lowered.facts["target"]
+    code = _linked(build_lowered(lowered.module, target))
+    facts = {
+        **lowered.facts,
+        "machine": target_machine(target),
+        "bytes": len(code),
+        "sha256": hashlib.sha256(code).hexdigest(),
+    }
+    return Built(code, facts, lowered.report)
 
 
 def _linked(executable: Any) -> bytes:

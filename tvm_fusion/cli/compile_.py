@@ -1,4 +1,4 @@
-"""``tvm-fusion compile``: a network, grouped by a plan, as a shared library with its metadata, or a folder."""
+"""``tvm-fusion compile``: a network, grouped by a plan, as a library with its metadata, a folder, or C sources."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ def compile_(
             "-o",
             "--output",
             metavar="FOLDER|FILE.so",
-            help="A folder for library, plan, memory report and a program that runs it; or the library alone, its "
-            "metadata in FILE.json.",
+            help="A folder for library (or C sources), plan, memory report and a program that runs it; or the library "
+            "alone, its metadata in FILE.json.",
         ),
     ],
     plan: options.PlanFile = None,
     target: Annotated[
-        str, typer.Option("--target", help='TVM target: llvm, c, \'{"kind": "llvm", "mcpu": "..."}\'.')
+        str,
+        typer.Option(
+            "--target",
+            help='TVM target: llvm, \'{"kind": "llvm", "mcpu": "..."}\'; or c, for a C source of every lowered group '
+            "instead of a library.",
+        ),
     ] = "llvm",
     lower: Annotated[
         bool,
@@ -108,7 +113,11 @@ def compile_(
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
-        building.check_target(target)
+        as_sources = building.target_kind(target) == compiled_files.C_TARGET
+    compiled_files.check_kind(output, as_sources)
+    if as_sources and not lower:
+        raise CompileError(f"--target {target} writes lowered groups; it cannot be given with --no-lower")
+    with session.quiet(verbose):
         network = building.load(net, batch, seed)
     if plan is not None:
         from tvm_fusion.graph.plan_io import load_plan
@@ -120,18 +129,24 @@ def compile_(
         found = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
         chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):
-        built = building.build(network, chosen, hardware, target, lower, scope, alignment)
-    for function, reason in built.not_lowered.items():
-        session.note(f"{function} is left to TVM's own lowering: {reason}")
-    if png is not None:
-        from tvm_fusion.reports.memory_map_plot import plot_memory_map
-
-        plot_memory_map(built.report, png)
-    if as_folder:
-        facts["totals"] = built.report["totals"]
-        metadata = compiled_files.write_folder(built, chosen, network.graph, facts, output)
+        lowered = building.lower(network, chosen, hardware, target, lower, scope, alignment)
+    facts["totals"] = lowered.report["totals"]
+    if as_sources:
+        with session.quiet(verbose):
+            metadata = compiled_files.write_sources(lowered, chosen, network.graph, facts, output)
+        for reason, functions in _by_reason(metadata["left_out"]).items():
+            session.note(f"no C source of {', '.join(functions)}: {reason}")
+        _draw(png, lowered.report)
     else:
-        metadata = compiled_files.write_library(built, output)
+        with session.quiet(verbose):
+            built = building.build(lowered)
+        for function, reason in lowered.not_lowered.items():
+            session.note(f"{function} is left to TVM's own lowering: {reason}")
+        _draw(png, lowered.report)
+        if as_folder:
+            metadata = compiled_files.write_folder(built, chosen, network.graph, facts, output)
+        else:
+            metadata = compiled_files.write_library(built, output)
     if as_json:
         session.print_json(metadata)
     else:
@@ -152,6 +167,13 @@ def _check_drawing(png: Path | None, lower: bool) -> None:
     new_figure()
 
 
+def _draw(png: Path | None, report: dict[str, Any]) -> None:
+    if png is not None:
+        from tvm_fusion.reports.memory_map_plot import plot_memory_map
+
+        plot_memory_map(report, png)
+
+
 def _plan_facts(plan: PartitionPlan, hardware: Accelerator) -> dict[str, Any]:
     """What the saved plan shall say beside its groups."""
     accelerator = hardware.to_json()
@@ -160,13 +182,24 @@ def _plan_facts(plan: PartitionPlan, hardware: Accelerator) -> dict[str, Any]:
     return {"accelerator": accelerator, **kept}
 
 
+def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for function, reason in left_out.items():
+        found.setdefault(reason, []).append(function)
+    return found
+
+
 def _print(metadata: dict[str, Any], output: Path, as_folder: bool, png: Path | None) -> None:
     from tvm_fusion.reports.memory_table import memory_summary
 
-    written = f"{output / metadata['library'] if as_folder else output} ({metadata['bytes']:,} bytes)"
-    print(
-        f"saved {written}, {'plan, memory report and run.py beside it' if as_folder else output.with_suffix('.json')}"
-    )
-    print(memory_summary(metadata))
+    if "sources" in metadata:
+        header, *sources = metadata["sources"]
+        print(f"saved {header} and C sources of {len(sources)} groups in {output}, plan and memory report beside them")
+        print(memory_summary(metadata, left="not lowered"))
+    else:
+        written = f"{output / metadata['library'] if as_folder else output} ({metadata['bytes']:,} bytes)"
+        beside = "plan, memory report and run.py beside it" if as_folder else output.with_suffix(".json")
+        print(f"saved {written}, {beside}")
+        print(memory_summary(metadata))
     if png is not None:
         print(f"wrote {png}")

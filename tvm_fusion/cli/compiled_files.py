@@ -1,4 +1,4 @@
-"""The files that ``tvm-fusion compile`` writes: a library with its metadata, or a folder with all that belongs."""
+"""The files that ``tvm-fusion compile`` writes: a library with its metadata, or a folder with it or with C sources."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tvm_fusion.errors import CompileError
 
 if TYPE_CHECKING:
-    from tvm_fusion.cli.building import Built
+    from tvm_fusion.cli.building import Built, Lowered
     from tvm_fusion.graph.graph import OperatorGraph
     from tvm_fusion.graph.plan import PartitionPlan
 
 LIBRARY, METADATA, PLAN, SNIPPET = "network.so", "network.json", "plan.json", "run.py"
 MEMORY, MEMORY_TEXT = "memory.json", "memory.md"
+C_HEADER, C_SOURCES = "tvm_fusion_groups.h", "fused_group_*.c"  # as write_c_sources calls them
+C_TARGET = "c"  # for which C sources are written instead of a library
 
 
 def is_folder(output: Path) -> bool:
@@ -29,7 +31,7 @@ def is_folder(output: Path) -> bool:
             check_writable(path)
         return False
     if output.is_dir():
-        if not (output / LIBRARY).is_file() and any(output.iterdir()):
+        if not any((output / name).is_file() for name in (LIBRARY, C_HEADER)) and any(output.iterdir()):
             raise CompileError(
                 f"folder {str(output)!r} holds other files than 'tvm-fusion compile' writes; give a new or empty folder"
             )
@@ -41,6 +43,18 @@ def is_folder(output: Path) -> bool:
     else:
         check_writable(output)
     return True
+
+
+def check_kind(output: Path, as_sources: bool) -> None:
+    """Raise CompileError if C sources shall go into a library, or one of both into a folder of the other."""
+    if as_sources and output.suffix == ".so":
+        raise CompileError(
+            f"output {str(output)!r} is a library, and --target {C_TARGET} writes C sources; give a folder "
+            "(a name without a dot)"
+        )
+    other, what = (LIBRARY, "a library") if as_sources else (C_HEADER, "C sources")
+    if output.is_dir() and (output / other).is_file():
+        raise CompileError(f"folder {str(output)!r} holds {what}; give a new or empty folder")
 
 
 def write_library(built: Built, output: Path) -> dict[str, Any]:
@@ -61,7 +75,7 @@ def write_folder(
     Each file is written atomically, the metadata last, without which the folder counts as none.
     """
     from tvm_fusion.cli.snippet import snippet
-    from tvm_fusion.files import write_bytes_atomic, write_text_atomic
+    from tvm_fusion.files import write_bytes_atomic
     from tvm_fusion.graph.plan_io import save_plan
     from tvm_fusion.reports.memory_table import memory_markdown
 
@@ -78,9 +92,46 @@ def write_folder(
         raise CompileError(f"cannot make folder {str(folder)!r}: {error.strerror or error}") from None
     write_bytes_atomic(folder / LIBRARY, built.code)
     save_plan(folder / PLAN, plan, graph, **plan_facts)
+    _write_texts(folder, texts)
+    return {**built.report, **facts}
+
+
+def write_sources(
+    lowered: Lowered, plan: PartitionPlan, graph: OperatorGraph, plan_facts: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Write the C source of every lowered group, a header, plan and memory report; what :func:`write_library` returns.
+
+    "left_out" of it says why a group has no source. Those of an earlier plan, which this one does not replace, go.
+    Raises CompileError, before anything is written, if no group can be written as C.
+    """
+    from tvm_fusion.graph.plan_io import save_plan
+    from tvm_fusion.passes.write_c_sources import write_c_sources
+    from tvm_fusion.reports.memory_table import memory_markdown
+
+    written = write_c_sources(lowered.module, folder, **lowered.facts["lowering"])
+    known = {group["function"]: group["not_lowered"] for group in lowered.report["groups"]}
+    facts = {
+        **lowered.facts,
+        "sources": [path.name for path in written.paths],
+        "left_out": {name: known.get(name) or reason for name, reason in written.left_out.items()},
+    }
+    for path in set(folder.glob(C_SOURCES)) - set(written.paths):
+        path.unlink()
+    save_plan(folder / PLAN, plan, graph, **plan_facts)
+    texts = {
+        MEMORY: _json(lowered.report),
+        MEMORY_TEXT: memory_markdown(lowered.report, left="not lowered"),
+        METADATA: _json(facts),
+    }
+    _write_texts(folder, texts)
+    return {**lowered.report, **facts}
+
+
+def _write_texts(folder: Path, texts: dict[str, str]) -> None:
+    from tvm_fusion.files import write_text_atomic
+
     for name, text in texts.items():
         write_text_atomic(folder / name, text)
-    return {**built.report, **facts}
 
 
 def _json(data: dict[str, Any]) -> str:

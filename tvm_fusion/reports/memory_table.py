@@ -14,12 +14,15 @@ from tvm_fusion.reports.table import ranges
 _COLUMNS = ("group", "operators", "scheme", "fits", "planned", "lowered", "ends at", "sums", "DRAM planned", "lowered")
 
 
-def memory_summary(report: dict[str, Any]) -> str:
-    """How the groups of a plan execute, and the most that one holds on chip: as planned, and as lowered."""
+def memory_summary(report: dict[str, Any], left: str = "by TVM's own lowering") -> str:
+    """How the groups of a plan execute, and the most that one holds on chip: as planned, and as lowered.
+
+    ``left``: what becomes of groups that should have been lowered and are not.
+    """
     accelerator, moved = report["accelerator"], report["totals"]["network_dram_bytes"]
     layers = sum(group["scheme"] == "layer" for group in report["groups"])
-    left = len(report["groups"]) - layers - report["lowered_groups"]
-    kinds = ((report["lowered_groups"], "in line buffers"), (layers, "layer by layer"), (left, "by TVM's own lowering"))
+    rest = len(report["groups"]) - layers - report["lowered_groups"]
+    kinds = ((report["lowered_groups"], "in line buffers"), (layers, "layer by layer"), (rest, left))
     groups = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     lines = [
         f"{len(report['groups'])} groups: {groups}; {moved / 1e6:.3f} MB of DRAM traffic as planned",
@@ -32,8 +35,8 @@ def memory_summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def memory_markdown(report: dict[str, Any]) -> str:
-    """One row a group, and below it why groups were not lowered."""
+def memory_markdown(report: dict[str, Any], left: str = "by TVM's own lowering") -> str:
+    """One row a group, and below it why groups were not lowered; ``left`` as in :func:`memory_summary`."""
     bits, name = bits_of(report["accelerator"]), report["accelerator"]["name"]
     table = Table(box=box.MARKDOWN)
     for column in _COLUMNS:
@@ -59,7 +62,7 @@ def memory_markdown(report: dict[str, Any]) -> str:
         [
             f"# Memory of {report['network']} by group",
             "",
-            *(f"- {line}" for line in memory_summary(report).splitlines()),
+            *(f"- {line}" for line in memory_summary(report, left).splitlines()),
             "",
             f"Bytes. Planned: at {bits} bits (activations/weights), accelerator {name!r}.",
             "Lowered: read off the compiled code, at the network's own element widths.",

@@ -17,8 +17,10 @@ from tests.passes.networks import plan_of
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, extract
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
+from tvm_fusion.passes.fuse_groups import substitute
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
+from tvm_fusion.passes.relax_tools import bindings
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 X: Shape = (1, 4, 6, 5)
@@ -182,3 +184,42 @@ def test_transposed_operand_between_groups() -> None:
     mod = stepwise(attention, (1, 5, 8))
     rows = lowered(mod, plan_of(extract(mod).graph))
     check_results(mod, rows)
+
+
+def pair_and_reader(emit: Any, x: Any) -> Any:
+    """Operators 0 and 1, of which one group returns both results; the first is read by operator 2."""
+    first = emit(conv(x, 4))
+    second = emit(op.nn.relu(first))
+    return first, second, emit(conv(first, 4, seed=1))
+
+
+def returning_tuples(grouped: tvm.IRModule, how: str) -> tvm.IRModule:
+    """The grouped module of pair_and_reader, its main with the variable of the group's tuple as a result."""
+    function = grouped["main"]
+    pair, *rest = list(bindings(function))
+    third = next(binding for binding in rest if isinstance(binding.value, relax.Call))
+    others = {var: found for var, found in grouped.functions.items() if var.name_hint != "main"}
+    builder = relax.BlockBuilder(tvm.IRModule(others))
+    values: dict[Any, Any] = {}
+    with builder.function("main", list(function.params)):
+        with builder.dataflow():
+            values[pair.var] = returned = builder.emit_output(pair.value)
+            if how == "by another name":
+                values[pair.var] = builder.emit(returned)
+            for binding in rest[: rest.index(third)]:
+                values[binding.var] = builder.emit(substitute(binding.value, values))
+            output = builder.emit_output(substitute(third.value, values))
+        builder.emit_func_output(relax.Tuple([returned, output]) if how == "in a tuple" else returned)
+    return builder.get()
+
+
+@pytest.mark.parametrize("how", ["itself", "by another name", "in a tuple"])
+def test_tuple_of_results_that_main_returns(how: str) -> None:
+    mod = stepwise(pair_and_reader, X)
+    grouped = returning_tuples(FuseByPlan(plan_of(extract(mod).graph, (0, 1)), ROOMY)(mod), how)
+    rows = VerifyMemory()(LowerLineBuffer(vector_bytes=16)(grouped))
+    assert result_shapes(rows) == [[MAP, MAP], [MAP]]
+    assert str(rows["main"].ret_ty) == str(grouped["main"].ret_ty)
+    inputs = random_inputs(mod)
+    found = outputs(rows, inputs)
+    assert largest_relative_error(found, run(mod, inputs)[: len(found)]) < 1e-5

@@ -67,9 +67,9 @@ def fuse_extraction(extraction: Extraction, plan: PartitionPlan, oracle: Oracle)
     describe = partial(_describe, extraction)
     groups = []
     for number, place in enumerate(order):
-        operators = plan.groups[place].operators
-        names = frozenset(name for i in operators for name in extraction.bindings[i])
-        attributes = group_attributes(number, oracle.cost(mask_of(operators)))
+        group = plan.groups[place]
+        names = frozenset(name for i in group.operators for name in extraction.bindings[i])
+        attributes = group_attributes(number, oracle.cost_in(mask_of(group.operators), group.scheme))
         groups.append(GroupFunction(f"fused_group_{number}", names, attributes, describe))
     return mark_primitive(fuse_groups(extraction.module, groups))
 

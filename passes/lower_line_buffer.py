@@ -115,7 +115,7 @@ class _Lowering:
                 own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
                 if self._scheme(name) == LBDF:
                     found[name] = line_buffer_writer(group, own, shapes, options)
-                elif len(group.parameters) > 1:  # of others TVM's RewriteDataflowReshape wants blocks
+                else:
                     kept_bytes = int(self.attributes[name][BUFFER_BYTES]) // 2
                     found[name] = LayerFunction(group, own, shapes, options, kept_bytes)
             except NotLowered as reason:

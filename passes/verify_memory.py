@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 from tvm.ir import IRModule
 
-from tvm_fusion.cost_models.sizes import dtype_bits
+from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes.attributes import (
     ACCUMULATOR_BYTES,
@@ -125,22 +125,22 @@ def _dram_bytes(function: Any, seen: Accesses, program: Array) -> int:
     """
     touched: dict[int, int] = {}
     seen_at: dict[int, dict[int, Array]] = {}  # by parameter and block
+    written = {access.parameter for access in seen.found if access.written}
     for access in seen.found:
         param = function.params[access.parameter]
         size, boxes = moved_bytes(access, program, seen, dtype_bits(str(param.dtype)))
         shape = tuple(int(size) for size in param.shape)
         by_block = seen_at.setdefault(access.parameter, {})
         for block, found in boxes.items():
-            place = WRITTEN if access.written else block
+            place = WRITTEN if access.parameter in written else block
             _mark(param.name, by_block.setdefault(place, np.zeros(shape, bool)), found)
         touched[access.parameter] = touched.get(access.parameter, 0) + size
     for number, by_block in seen_at.items():
         places = np.logical_or.reduce(list(by_block.values()))
-        if not places.all():
-            raise UnknownAccessError(
-                f"parameter {function.params[number].name!r} crosses with {np.count_nonzero(places)} of its "
-                f"{places.size} elements"
-            )
+        param = function.params[number]
+        size, whole = (bytes_of(count, dtype_bits(str(param.dtype))) for count in (places.sum(), places.size))
+        if size != whole:
+            raise UnknownAccessError(f"parameter {param.name!r} crosses with {size} of its {whole} bytes")
     return sum(touched.values())
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 from tvm.tirx import BufferStore
 
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.sizes import Sizes
+from tvm_fusion.passes.lowering.dram import parameter
 from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
@@ -17,6 +19,7 @@ from tvm_fusion.passes.lowering.loops import loop_nest
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
+from tvm_fusion.passes.lowering.row_function import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.shared_loops import shared_by_threads
 from tvm_fusion.passes.lowering.statements import sequence
 
@@ -37,7 +40,7 @@ class LayerFunction(GroupWriter):
         super().__init__(group, functions, result_shapes, options)
 
     def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
-        """The function, without a program."""
+        """The function; one of a single operand takes an argument more."""
         self._declare(by_rows)
         self._scratch: list[Any] = []
         body = self._body()
@@ -45,9 +48,15 @@ class LayerFunction(GroupWriter):
             body = shared_by_threads(body, self.options.threads)
         body = loop_nest([(self._image, self.batch)], body)
         allocated = [tirx.AllocBuffer(buffer) for buffer in self._scratch]
-        params = [*self.parameters, *(result.buffer for result in self.results.values())]
+        results = [result.buffer for result in self.results.values()]
+        program = None
+        if len(self.parameters) == 1:  # TVM's RewriteDataflowReshape wants blocks in what reads one tensor
+            program = np.zeros(1, PROGRAM_DTYPE)
+            results.insert(0, parameter("unused", program.shape, PROGRAM_DTYPE))
+            allocated.append(tirx.Evaluate(results[0][index(0)]))
+        params = [*self.parameters, *results]
         function = tirx.PrimFunc(params, sequence([*allocated, body]))
-        return LoweredGroup(function.with_attr({"tirx.noalias": True}), self.packed)
+        return LoweredGroup(function.with_attr({"tirx.noalias": True}), self.packed, program)
 
     def _body(self) -> Any:
         height = self.graph.operators[0].height

@@ -1,8 +1,8 @@
 """LowerLineBuffer: any plan of any small network gives torch's results, with the memory of the cost model.
 
 TVM_FUSION_EXAMPLES=5000 python -m pytest tests/passes/test_lower_line_buffer.py -m slow
-runs that many random networks (by default 300), three plans of each, each for vector registers of a random width; the
-numbers lowered are printed with -s.
+runs that many random networks (by default 300), three plans of each, each for vector registers of a random width and
+for one to three threads; the numbers lowered are printed with -s.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tvm import relax
 
 from tests.golden import lower_line_buffer as golden
+from tests.passes.lowering.lowered import shared_always
 from tests.passes.lowering_cases import BY_HAND
 from tests.passes.modules import copied, private_functions, run, stepwise
 from tests.passes.networks import NETWORKS, named, whole
@@ -29,7 +30,15 @@ from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerGroups, extract
-from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP, OPERATORS, SCHEME, group_functions
+from tvm_fusion.passes.attributes import (
+    IR_BUFFER_BYTES,
+    IR_DRAM_BYTES,
+    IR_THREADS,
+    MEMORY_MAP,
+    OPERATORS,
+    SCHEME,
+    group_functions,
+)
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
@@ -41,6 +50,7 @@ PLAIN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 ROOMY = Accelerator(buffer_bytes=10**9)
 SMALL = Accelerator(buffer_bytes=600)
 WIDTHS = st.sampled_from((16, 32, 64))  # bytes of a vector register
+THREADS = st.sampled_from((1, 2, 3))
 # Why an operator may stay with TVM: its arithmetic goes over all rows before any is done, or TVM has no loops for it.
 KNOWN_REASONS = (
     "is no single assignment",
@@ -64,6 +74,7 @@ class Lowered:
     def __init__(self) -> None:
         self.groups: Counter[bool] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.shared = 0  # by several threads
 
     @property
     def share(self) -> float:
@@ -71,12 +82,15 @@ class Lowered:
         limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
         return self.groups[True] / max(1, self.groups.total() - limited)
 
-    def check(self, network: Network, plan: PartitionPlan, accelerator: Accelerator, vector_bytes: int) -> None:
+    def check(
+        self, network: Network, plan: PartitionPlan, accelerator: Accelerator, vector_bytes: int, threads: int
+    ) -> None:
         """Lower, verify, compile, run and compare one plan."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LoweringWarning)
             grouped = FuseByPlan(plan, accelerator)(network.module())
-            lowered = VerifyMemory()(LowerLineBuffer(vector_bytes=vector_bytes)(grouped))
+            with shared_always():
+                lowered = VerifyMemory()(LowerLineBuffer(vector_bytes=vector_bytes, threads=threads)(grouped))
         relax.analysis.well_formed(lowered)
         said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
         self._check_groups(lowered, extract(network.module()).graph, said)
@@ -100,7 +114,9 @@ class Lowered:
             if by_rows and is_lowered:
                 cost = model.cost(mask_of([int(i) for i in attributes[OPERATORS]]))
                 assert int(attributes[IR_BUFFER_BYTES]) == cost.buffer_bytes
-                assert int(attributes[IR_DRAM_BYTES]) == cost.dram_bytes
+                halo_bytes = int(attributes[IR_DRAM_BYTES]) - cost.dram_bytes
+                assert halo_bytes >= 0 if IR_THREADS in attributes else halo_bytes == 0
+                self.shared += IR_THREADS in attributes
 
 
 def alone_as_layers(plan: PartitionPlan) -> PartitionPlan:
@@ -116,13 +132,13 @@ def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
     @options
     def check(data: st.DataObject, network: Network) -> None:
         graph = extract(network.module()).graph
-        counted.check(network, whole(graph), ROOMY, data.draw(WIDTHS))
+        counted.check(network, whole(graph), ROOMY, data.draw(WIDTHS), data.draw(THREADS))
         for _ in range(2 if len(graph) > 1 else 0):
             plan = data.draw(partitions(graph))
             if data.draw(st.booleans()):
                 plan = alone_as_layers(plan)
             accelerator = data.draw(st.sampled_from((ROOMY, ROOMY, ROOMY, SMALL)))
-            counted.check(network, plan, accelerator, data.draw(WIDTHS))
+            counted.check(network, plan, accelerator, data.draw(WIDTHS), data.draw(THREADS))
 
     check()
     return counted
@@ -131,6 +147,7 @@ def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
 def test_random_networks() -> None:
     counted = check_random_networks(settings(max_examples=20, derandomize=True, **PLAIN), max_steps=6)
     assert counted.share > 0.8
+    assert counted.shared > 0
 
 
 @pytest.mark.slow

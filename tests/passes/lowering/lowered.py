@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import tvm
@@ -24,6 +27,16 @@ from tvm_fusion.passes.verify_memory import VerifyMemory
 ROOMY = Accelerator(buffer_bytes=10**9)
 WIDTHS = st.sampled_from((16, 32, 64))  # bytes of a vector register
 PLAIN = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@contextmanager
+def shared_always() -> Iterator[None]:
+    """Groups are shared by threads however small they are."""
+    with (
+        patch("tvm_fusion.passes.lowering.options.LEAST_SHARED_WORK", 0),
+        patch("tvm_fusion.passes.lowering.line_buffer_writer.LEAST_SPEEDUP", 0),
+    ):
+        yield
 
 
 def apart(graph: OperatorGraph, scheme: str) -> PartitionPlan:

@@ -17,12 +17,10 @@ from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes import FuseByPlan
 from tvm_fusion.passes.attributes import GROUP, OPERATORS, SCHEME, group_functions
-from tvm_fusion.passes.compile_plan import build_lowered
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lowering.not_lowered import collected_lowering_warnings
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
-compile_lowered = build_lowered  # as benchmarks/speed_methods.py calls it
 _OF_OPERATOR = re.compile(r"operator '(?P<operator>[^']*)': (?P<reason>.*)", re.DOTALL)
 
 
@@ -77,7 +75,12 @@ def one_operator_a_group(graph: OperatorGraph) -> PartitionPlan:
 
 
 def lower_plan(
-    module: Any, graph: OperatorGraph, plan: PartitionPlan, accelerator: Accelerator, target: Any = None
+    module: Any,
+    graph: OperatorGraph,
+    plan: PartitionPlan,
+    accelerator: Accelerator,
+    target: Any = None,
+    threads: int = 1,
 ) -> LoweredPlan:
     """Group, lower for ``target`` (this machine) and verify; groups stand in the order in which they execute.
 
@@ -85,7 +88,7 @@ def lower_plan(
     """
     begin = time.perf_counter()
     with collected_lowering_warnings() as warned, target or host_target():
-        lowered = LowerLineBuffer()(FuseByPlan(plan, accelerator)(module))
+        lowered = LowerLineBuffer(threads=threads)(FuseByPlan(plan, accelerator)(module))
     mismatch = ""
     try:
         lowered = VerifyMemory()(lowered)

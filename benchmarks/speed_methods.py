@@ -16,12 +16,13 @@ import torch
 import tvm
 from tvm import relax
 
-from benchmarks.lowered_plan import GroupFacts, at_own_widths, compile_lowered, host_target, lower_plan
+from benchmarks.lowered_plan import GroupFacts, at_own_widths, host_target, lower_plan
 from benchmarks.quantized import exported
 from benchmarks.quantized import session as runtime_session
 from tvm_fusion.cli import building, planning
 from tvm_fusion.errors import FusionError
 from tvm_fusion.frontends.model_name import build_model
+from tvm_fusion.passes.compile_plan import build_lowered
 
 Array = npt.NDArray[Any]
 SEED = 0  # of the weights and the input
@@ -75,11 +76,11 @@ class Contest:
         """The best plan in our lowering."""
         graph, accelerator = self.network.graph, at_own_widths(self.setting.buffer_bytes)
         found = planning.find(graph, accelerator, self.setting.algorithm, 1000, 0, 120.0)
-        lowered = lower_plan(self.network.module, graph, found.result.plan, accelerator)
+        lowered = lower_plan(self.network.module, graph, found.result.plan, accelerator, threads=self.setting.threads)
         if lowered.mismatch:
             raise FusionError(lowered.mismatch)
         self.groups = lowered.groups
-        self.executable = compile_lowered(lowered.module, host_target())
+        self.executable = build_lowered(lowered.module, host_target())
         facts = {
             "groups": len(self.groups),
             "lowered_groups": sum(group.lowered for group in self.groups),

@@ -95,6 +95,7 @@ class _Division:
                 (self.adders if demand.kind == "accumulate" else self.readers)[operand].append(i)
         self.results = {i for i in self.inside if graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1}
         self.early: set[int] = set()  # shared tensors that even their own stage reads across blocks
+        self.late: set[int] = set()  # what is made in the stage of its readers, as it is not held for them
         self.stage: dict[int, int] = {}
         self.shared: set[int] = set()
 
@@ -103,11 +104,15 @@ class _Division:
             self._find_stages()
             spans = [self._spans(block) for block in range(self.count)]
             wider = {i for i in self.shared if any(spans[b][i] != self._own(i, b) for b in range(self.count))}
-            if not wider:
+            not_held = {i for i in self.shared if self.lines[i] < self.made[i]}
+            if wider:
+                self.early |= wider
+            elif not_held:
+                if not_held <= self.late or min(not_held) < 0:
+                    return None
+                self.late |= not_held
+            else:
                 break
-            self.early |= wider
-        if any(self.lines[i] < self.made[i] for i in self.shared):
-            return None
         self._close_gaps(spans)
         apart = {i for i in self.results if any(spans[b][i] != self._own(i, b) for b in range(self.count))}
         stages = self._events_of_stages(spans, apart)
@@ -127,11 +132,11 @@ class _Division:
         return self.made[operand] > 1 and (operand, "all") in ((o, demand.kind) for o, demand in self.edges[reader])
 
     def _find_stages(self) -> None:
-        """An operator's stage is that of its operands or the next; an outside tensor's that of its first reader."""
+        """An operator has the stage of its operands or the next; an outside or late tensor that of its first reader."""
         self.stage = {}
         for i in self.inside:
             self.stage[i] = max((self.stage.get(o, 0) + self._crosses(o, i) for o, _ in self.edges[i]), default=0)
-        for i in self.outside:
+        for i in [*sorted(self.late, reverse=True), *self.outside]:
             self.stage[i] = min(self.stage[c] - self._crosses(i, c) for c in [*self.readers[i], *self.adders[i]])
         self.shared = {i for i in self.made if any(self.stage[c] > self.stage[i] for c in self.readers[i])}
 

@@ -12,6 +12,7 @@ from tvm_fusion.passes.attributes import (
     GROUP,
     IR_BUFFER_BYTES,
     IR_DRAM_BYTES,
+    IR_THREADS,
     MEMORY_MAP,
     group_functions,
 )
@@ -19,12 +20,16 @@ from tvm_fusion.passes.attributes import (
 
 @dataclass(frozen=True)
 class GroupMemory:
-    """Bytes at the element widths of the IR; ``memory_map`` has (name, address, bytes) of every ring and weight."""
+    """Bytes at the element widths of the IR, on chip those of one of ``threads``.
+
+    ``memory_map`` has (name, address, bytes) of every ring and weight.
+    """
 
     group: int
     buffer_bytes: int
     dram_bytes: int
     accumulator_bytes: int
+    threads: int
     memory_map: tuple[tuple[str, int, int], ...]
 
     @property
@@ -39,6 +44,7 @@ class GroupMemory:
             "end_bytes": self.end_bytes,
             "dram_bytes": self.dram_bytes,
             "accumulator_bytes": self.accumulator_bytes,
+            "threads": self.threads,
             "memory_map": [
                 {"name": name, "address": address, "bytes": size} for name, address, size in self.memory_map
             ],
@@ -53,6 +59,7 @@ def group_memory(mod: IRModule) -> dict[str, GroupMemory]:
             buffer_bytes=int(attributes[IR_BUFFER_BYTES]),
             dram_bytes=int(attributes[IR_DRAM_BYTES]),
             accumulator_bytes=int(attributes[ACCUMULATOR_BYTES]),
+            threads=int(attributes.get(IR_THREADS, 1)),
             memory_map=tuple((str(key), int(address), int(size)) for key, address, size in attributes[MEMORY_MAP]),
         )
         for name, attributes in group_functions(mod).items()

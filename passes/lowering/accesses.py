@@ -122,6 +122,8 @@ class _Walk:
         self.event = place
         first, block = self._executed_from(place, stmt.loop_var, extent, loops)
         count = 1 if block is None else block[1]
+        if not 0 <= first <= len(self.program) - count * extent:
+            raise UnknownAccessError("its row program is not executed once from the first event to the last")
         self.result.blocks += [(first + k * extent, first + (k + 1) * extent) for k in range(count)]
         inner = tuple(loop for loop in loops if block is None or not loop[0].same_as(block[0]))
         self._stmt(stmt.body, inner, tuple(range(first, first + count * extent)))
@@ -239,9 +241,9 @@ def _operands(expr: Any) -> list[Any]:
 
 def _before_loops(stmt: Any) -> Iterator[Any]:
     """A statement and those inside it up to the first inner loop."""
-    yield stmt
-    for child in children(stmt):
-        if not isinstance(child, tirx.For):
+    if not isinstance(stmt, tirx.For):
+        yield stmt
+        for child in children(stmt):
             yield from _before_loops(child)
 
 

@@ -78,14 +78,15 @@ def test_only_what_is_missing_is_measured_again(tmp_path: Path) -> None:
 
 def test_profile_of_a_compiled_plan() -> None:
     from benchmarks.group_profile import profile
-    from benchmarks.lowered_plan import at_own_widths, compile_lowered, llvm_target, lower_plan, one_operator_a_group
+    from benchmarks.lowered_plan import at_own_widths, llvm_target, lower_plan, one_operator_a_group
     from tvm_fusion.passes import extract
+    from tvm_fusion.passes.compile_plan import build_lowered
     from tvm_fusion.passes.execute import random_inputs
 
     mod = named("residual")
     graph = extract(mod).graph
     lowered = lower_plan(mod, graph, one_operator_a_group(graph), at_own_widths(10**6))
-    executable = compile_lowered(lowered.module, llvm_target(""))
+    executable = build_lowered(lowered.module, llvm_target(""))
     rows = profile(executable, random_inputs(mod), lowered.groups, graph, runs=2)
     groups = {entry["function"]: entry for entry in rows if "macs" in entry}
     assert set(groups) == {f"fused_group_{i}" for i in range(len(graph))}

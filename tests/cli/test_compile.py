@@ -14,6 +14,7 @@ from onnx import helper
 
 from tests.cli.conftest import Cli, write_plan
 from tests.cli.onnx_models import convnet, heavy, save
+from tests.passes.lowering.lowered import shared_always
 
 FILES = {"network.so", "network.json", "plan.json", "memory.json", "memory.md", "run.py"}
 
@@ -116,10 +117,34 @@ def test_alignment_scope_and_map(cli: Cli, network: Path, tmp_path: Path) -> Non
     assert len(addresses) > 1
     assert all(address % 256 == 0 for address in addresses)
     assert json.loads((tmp_path / "out" / "network.json").read_text())["lowering"] == {
-        "scope": "global.scratchpad", "alignment": 256,
+        "scope": "global.scratchpad", "alignment": 256, "threads": 1,
     }  # fmt: skip
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert f"wrote {picture}" in outcome.out
+
+
+def test_threads(cli: Cli, network: Path, image: Path, tmp_path: Path) -> None:
+    """Results are those of one thread, and the report says which groups are shared."""
+    for threads in (1, 2):
+        with shared_always():
+            outcome = cli("compile", network, "-o", tmp_path / str(threads), "--threads", threads)
+        assert outcome.code == 0, outcome.err
+        assert ("1 groups shared by up to 2 threads" in outcome.out) == (threads == 2)
+        (group,) = groups_of(tmp_path / str(threads))
+        assert group["lowered"]["threads"] == threads
+        assert cli("run", tmp_path / str(threads), "--input", image, "-o", tmp_path / f"{threads}.npy").code == 0
+    one, two = (np.load(tmp_path / f"{threads}.npy") for threads in (1, 2))
+    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
+    metadata = json.loads((tmp_path / "2" / "network.json").read_text())
+    assert metadata["lowering"]["threads"] == 2
+    assert "shared by up to 2 threads" in (tmp_path / "2" / "memory.md").read_text()
+
+
+def test_threads_that_are_none(cli: Cli, network: Path, tmp_path: Path) -> None:
+    cli("compile", network, "-o", tmp_path / "out", "--threads", 0).refused("--threads 0", "at least 1")
+    refused = cli("compile", network, "-o", tmp_path / "out", "--threads", 2, "--target", "c")
+    refused.refused("--threads 2 is for libraries", "--target c are for 1 thread")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_lowering(cli: Cli, compiled: Path, image: Path, tmp_path: Path) -> None:

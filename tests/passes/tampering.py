@@ -70,7 +70,7 @@ def with_program(mod: tvm.IRModule, program: np.ndarray) -> tvm.IRModule:
             if op_name(call) != "call_tir":
                 return call
             arguments = [*call.args[1].fields[:-1], relax.const(program)]
-            return relax.call_tir(call.args[0], arguments, call.ty)
+            return relax.call_tir(call.args[0], arguments, list(getattr(call.ty, "fields", [call.ty])))
 
     result = tvm.IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
     result["main"] = Replaced().visit_expr(mod["main"])

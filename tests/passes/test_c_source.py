@@ -18,6 +18,7 @@ from tvm.relax import op
 from benchmarks.quantized import image, results, step
 from tests.golden import lower_line_buffer as golden
 from tests.passes.c_running import compiled, run_in_c
+from tests.passes.lowering.lowered import shared_always
 from tests.passes.lowering_cases import BY_HAND
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import NETWORKS, X, named, plan_of, whole
@@ -103,6 +104,15 @@ def test_groups_one_after_another(tmp_path: Path) -> None:
     inputs = random_inputs(mod)
     low = lowered(mod, (0, 1), (2, 3))
     assert len(group_functions(low)) == 3
+    assert largest_relative_error(run_in_c(low, inputs, tmp_path), run(mod, inputs)) < 1e-5
+
+
+def test_what_threads_would_share_is_done_in_turn(tmp_path: Path) -> None:
+    mod = named("squeeze and excite")
+    with shared_always():
+        low = LowerLineBuffer(threads=2)(FuseByPlan(whole(extract(mod).graph), ROOMY)(mod))
+    assert "T.parallel" in low[NAME].script()
+    inputs = random_inputs(mod)
     assert largest_relative_error(run_in_c(low, inputs, tmp_path), run(mod, inputs)) < 1e-5
 
 

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 import tvm
 from hypothesis import HealthCheck, given, settings
@@ -95,7 +96,9 @@ class Lowered:
         said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
         self._check_groups(lowered, extract(network.module()).graph, said)
         found = run(LowerGroups()(lowered), network.arrays())
-        assert largest_relative_error(found, network.results()) < 1e-4
+        for array, expected in zip(found, network.results(), strict=True):  # sums of what cancels out are small
+            largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
+            np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 + 1e-4 * largest)
 
     def _check_groups(self, lowered: tvm.IRModule, graph: OperatorGraph, said: list[str]) -> None:
         """Groups of LBDF are PrimFuncs with the costs of the network's graph, or named in a warning."""

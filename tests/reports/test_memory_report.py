@@ -22,6 +22,7 @@ PLAN = PartitionPlan((Group((2, 3, 4)), Group((0, 1))))
 LOWERED = {
     "buffer_bytes": 3000,
     "end_bytes": 4096,
+    "threads": 1,
     "dram_bytes": 90_000,
     "accumulator_bytes": 24,
     "memory_map": [

@@ -72,6 +72,7 @@ def lower(
     lower: bool = True,
     scope: str | None = None,
     alignment: int = 1,
+    threads: int = 1,
 ) -> Lowered:
     """Lower and verify. Raises CompileError, and MemoryMismatchError where addresses exceed the buffer.
 
@@ -91,7 +92,7 @@ def lower(
     own_widths = accelerator.activation_bits is None and accelerator.weight_bits is None
     limit = accelerator.buffer_bytes if own_widths else None
     with collected_lowering_warnings() as warned:
-        lowered = lower_plan(network.module, plan, accelerator, target, lower, scope, alignment, limit)
+        lowered = lower_plan(network.module, plan, accelerator, target, lower, scope, alignment, limit, threads)
     reasons = {warning.function: warning.reason for warning in warned}
     memory = {name: found.to_json() for name, found in group_memory(lowered).items()}
     report = memory_report(network.graph, plan, Oracle(network.graph, accelerator), memory, reasons)
@@ -100,7 +101,7 @@ def lower(
         "network": network.name,
         "graph_fingerprint": network.graph.fingerprint,
         "target": target,
-        "lowering": {"scope": scope, "alignment": alignment} if lower else None,
+        "lowering": {"scope": scope, "alignment": alignment, "threads": threads} if lower else None,
         "valid": all(group["valid"] for group in report["groups"]),
         "inputs": [tensor.to_json() for tensor in inputs],
         "outputs": [tensor.to_json() for tensor in outputs],

@@ -71,6 +71,16 @@ def compile_(
             rich_help_panel=_LOWERING,
         ),
     ] = 1,
+    threads: Annotated[
+        int,
+        typer.Option(
+            "--threads",
+            parser=options.whole("--threads", 1),
+            metavar="N",
+            help="At most so many threads share the rows of a group, each with line buffers of its own.",
+            rich_help_panel=_LOWERING,
+        ),
+    ] = 1,
     png: Annotated[
         Path | None,
         typer.Option(
@@ -117,6 +127,8 @@ def compile_(
     compiled_files.check_kind(output, as_sources)
     if as_sources and not lower:
         raise CompileError(f"--target {target} writes lowered groups; it cannot be given with --no-lower")
+    if as_sources and threads > 1:
+        raise CompileError(f"--threads {threads} is for libraries; the sources of --target {target} are for 1 thread")
     with session.quiet(verbose):
         network = building.load(net, batch, seed)
     if plan is not None:
@@ -129,7 +141,7 @@ def compile_(
         found = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
         chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):
-        lowered = building.lower(network, chosen, hardware, target, lower, scope, alignment)
+        lowered = building.lower(network, chosen, hardware, target, lower, scope, alignment, threads)
     facts["totals"] = lowered.report["totals"]
     if as_sources:
         with session.quiet(verbose):

@@ -108,7 +108,8 @@ def write_sources(
     from tvm_fusion.passes.write_c_sources import write_c_sources
     from tvm_fusion.reports.memory_table import memory_markdown
 
-    written = write_c_sources(lowered.module, folder, **lowered.facts["lowering"])
+    lowering = lowered.facts["lowering"]
+    written = write_c_sources(lowered.module, folder, scope=lowering["scope"], alignment=lowering["alignment"])
     known = {group["function"]: group["not_lowered"] for group in lowered.report["groups"]}
     facts = {
         **lowered.facts,

@@ -29,6 +29,10 @@ def memory_summary(report: dict[str, Any], left: str = "by TVM's own lowering") 
         f"most on chip: {_kib(report['largest_requirement_bytes'])} KiB as planned, at {bits_of(accelerator)} bits; "
         f"the buffer has {_kib(accelerator['buffer_bytes'])} KiB",
     ]
+    threads = [group["lowered"]["threads"] for group in report["groups"] if group["lowered"]]
+    shared = [count for count in threads if count > 1]
+    if shared:
+        lines.append(f"{len(shared)} groups shared by up to {max(shared)} threads, each with line buffers of its own")
     end = report["largest_lowered_end_bytes"]
     if end is not None:
         lines.append(f"most on chip: {_kib(end)} KiB by address, at the network's own element widths")

@@ -36,8 +36,8 @@ buffer (and twice that), beside the bytes that the cost model says at the same e
 LowerLineBuffer: the best one, and the one with one operator a group. The second execution is counted, without start-up.
 Operators that are too heavy for the buffer even alone ("layer by layer") are the same in both plans and stand aside in
 the second ratio. LowerLineBuffer makes them too: a block of one operand is to stay in half of the buffer while the
-others pass, and the model counts every pass. "Left to TVM" are those of one operand, such as pools, and what the rules
-of the lowering do not cover. A cache is no scratchpad: it throws lines out by age, and it fetches the memory of a line
+others pass, and the model counts every pass. "Left to TVM" is what the rules of the lowering do not
+cover. A cache is no scratchpad: it throws lines out by age, and it fetches the memory of a line
 buffer or of a copied weight as it does any other; the second table says where, the third how it depends on how much of
 the cache a group of line buffers fills."""
 

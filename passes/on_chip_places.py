@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.passes.lowering.row_homes import row_homes
 
 BUFFER, ACCUMULATOR = "buffer", "accumulator"
 
@@ -74,26 +75,19 @@ class _Placing:
         self.map: list[tuple[str, int, int]] = []
 
     def places(self, weight_bytes: Sequence[Sequence[int]]) -> OnChipPlaces:
-        graph, lines = self.graph, self.lines
-        first: dict[int, int] = {}  # of each consumer the operand that is computed in its row
-        for i in sorted(i for i in lines if not lines[i]):
-            first.setdefault(graph.consumers[i][0], i)
+        graph = self.graph
         rows: dict[int, RowPlace] = {}
-        for i in sorted(lines, reverse=True):
+        for i, home in row_homes(graph, self.lines).items():
             tensor = graph.tensor(i)
             row_bytes = bytes_of(tensor.row_elements, dtype_bits(tensor.dtype))
-            if lines[i]:
-                name = f"input_{-i - 1}" if i < 0 else f"{graph.operators[i].type.replace('.', '_')}_{i}"
-                address = self._take(f"{name}_rows", lines[i] * row_bytes)
-                rows[i] = RowPlace(i, BUFFER, address, lines[i], row_bytes)
-                continue
-            consumer = graph.consumers[i][0]
-            home = rows[consumer]
-            if first[consumer] == i and row_bytes == home.row_bytes:
-                rows[i] = RowPlace(i, home.memory, home.address, home.lines, row_bytes)
-                continue
-            rows[i] = RowPlace(i, ACCUMULATOR, self._aligned(self.accumulator_bytes), 1, row_bytes)
-            self.accumulator_bytes = rows[i].address + row_bytes
+            if home.owner != i:
+                rows[i] = replace(rows[home.owner], operand=i)
+            elif home.beside:
+                rows[i] = RowPlace(i, ACCUMULATOR, self._aligned(self.accumulator_bytes), 1, row_bytes)
+                self.accumulator_bytes = rows[i].address + row_bytes
+            else:
+                address = self._take(home.name, home.lines * row_bytes)
+                rows[i] = RowPlace(i, BUFFER, address, home.lines, row_bytes)
         weights = [
             WeightPlace(i, k, self._take(f"weight_{i}_{k}", size), size)
             for i, sizes in enumerate(weight_bytes)

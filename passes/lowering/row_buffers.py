@@ -14,6 +14,7 @@ from tvm_fusion.graph.operator import Tensor
 from tvm_fusion.passes.lowering.expressions import index, simplified
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
+from tvm_fusion.passes.lowering.row_homes import row_homes
 
 # Rows that the cost model holds for nobody: what an operator adds up, and a second operand computed in place.
 ACCUMULATOR_SCOPE = "global.accumulator"
@@ -45,34 +46,23 @@ class RowBuffer:
 
 
 class RowBuffers:
-    """Rings of the lines that the cost model says, by operand; a tensor computed in place lives in its consumer's.
-
-    Of two operands in place in one consumer the second has a row in the accumulator scope until it is merged, and so
-    has one of another dtype than the row that it would take.
-    """
+    """Buffers of the rows of a group's tensors, where :func:`row_homes` puts them, with the lines of the cost model."""
 
     def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
         graph = group.graph
-        model = LineBufferModel(graph, OWN_WIDTHS)
-        self.cost = model.cost(group.everything)
+        self.cost = LineBufferModel(graph, OWN_WIDTHS).cost(group.everything)
         self.lines = {buffer.tensor: buffer.lines for buffer in self.cost.buffers}
         self.allocated: list[Any] = []
         self._of: dict[int, RowBuffer] = {}
-        first: dict[int, int] = {}  # of each consumer the operand that is computed in its row
-        in_place = [i for i in sorted(self.lines) if not self.lines[i]]
-        for i in in_place:
-            first.setdefault(graph.consumers[i][0], i)
-        for i in sorted(self.lines, reverse=True):
+        for i, home in row_homes(graph, self.lines).items():
             tensor = graph.tensor(i)
             if tensor.batch > 1 and tensor.shape[:1] != (tensor.batch,):
                 raise NotLowered(tensor.name, f"its shape {tensor.shape} does not begin with the batch")
-            name = f"input_{-i - 1}" if i < 0 else f"{graph.operators[i].type.replace('.', '_')}_{i}"
-            if self.lines[i]:
-                self._of[i] = self._allocate(f"{name}_rows", tensor, self.lines[i], scope)
-            elif first[consumer := graph.consumers[i][0]] == i and tensor.dtype == self._of[consumer].tensor.dtype:
-                self._of[i] = self._of[consumer]
-            else:
-                self._of[i] = self._allocate(f"{name}_row", tensor, 1, ACCUMULATOR_SCOPE)
+            self._of[i] = (
+                self._allocate(home.name, tensor, home.lines, ACCUMULATOR_SCOPE if home.beside else scope)
+                if home.owner == i
+                else self._of[home.owner]
+            )
 
     def of(self, operand: int) -> RowBuffer:
         """Where a tensor's rows are."""

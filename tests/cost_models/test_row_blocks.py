@@ -18,23 +18,11 @@ from tvm_fusion.cost_models.row_blocks import BlockEvent, RowBlocks, row_blocks
 from tvm_fusion.cost_models.row_program import Event
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph import OperatorGraph
+from tvm_fusion.passes.lowering.row_homes import row_homes
 
 ACCELERATOR = Accelerator(activation_bits=None, weight_bits=None)
 FEW = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def homes(graph: OperatorGraph, lines: dict[int, int]) -> dict[int, int]:
-    """In whose ring each tensor lives."""
-    home: dict[int, int] = {}
-    first: dict[int, int] = {}
-    for i in sorted(lines):
-        if not lines[i]:
-            first.setdefault(graph.consumers[i][0], i)
-    for i in sorted(lines, reverse=True):
-        in_consumer = not lines[i] and first[graph.consumers[i][0]] == i
-        home[i] = home[graph.consumers[i][0]] if in_consumer else i
-    return home
 
 
 class Workers:
@@ -42,7 +30,7 @@ class Workers:
 
     def __init__(self, graph: OperatorGraph, mask: int, lines: dict[int, int], blocks: RowBlocks) -> None:
         self.graph, self.mask, self.lines, self.blocks = graph, mask, lines, blocks
-        self.home = homes(graph, lines)
+        self.home = {i: home.owner for i, home in row_homes(graph, lines).items()}
         self.common: dict[tuple[int, int], Event] = {}
         self.sums: dict[tuple[int, int, int], list[int]] = {}  # by block, tensor and reader the rows added
         self.crossed: Counter[tuple[str, int, int]] = Counter()

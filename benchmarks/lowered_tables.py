@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 Best plans (`--algorithm best`), the elements as wide as the network's own. `LowerLineBuffer` makes one function of
 every LBDF group; `VerifyMemory` reads off its TIR what it holds on chip and moves, and "bytes" says whether that equals
 the cost model for every group, to the byte. "Operators" are those of LBDF groups; what is too heavy for the buffer even
-alone executes layer by layer and is left to TVM. "Error" is the largest difference from the network as it was imported,
+alone executes layer by layer and is not counted. "Error" is the largest difference from the network as it was imported,
 relative to an output's largest magnitude (also before a last softmax). A quantised network (`+int8`: onnxruntime's
 static quantiser, int8, a scale a channel) is compared with its own exact sums, and "steps" is its difference from
 onnxruntime in quantisation steps of the output: the least, middle and largest of three images."""

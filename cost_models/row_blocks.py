@@ -105,7 +105,7 @@ class _Division:
             spans = [self._spans(block) for block in range(self.count)]
             wider = {i for i in self.shared if any(spans[b][i] != self._own(i, b) for b in range(self.count))}
             not_held = {i for i in self.shared if self.lines[i] < self.made[i]}
-            if wider:
+            if wider - self.early:
                 self.early |= wider
             elif not_held:
                 if not_held <= self.late or min(not_held) < 0:

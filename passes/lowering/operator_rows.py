@@ -179,8 +179,10 @@ class OperatorRows:
         if axis is None:
             raise self._refusal("it adds up an operand of one row")
         one_by_one = self.operator.height == 1 and all(block is first for block, _ in places)
+        single = {var: index(0) for var, extent in first.spatial if extent == 1}  # where a pool of one place stands
+        rows = [simplified(substituted(found[axis], single)) for _, found in places]
         for var, extent in first.reduce if one_by_one else ():
-            if extent == self.accumulated_rows and all(found[axis].same_as(var) for _, found in places):
+            if extent == self.accumulated_rows and all(row.same_as(var) for row in rows):
                 return var
         raise self._refusal("it does not add up rows one after another")
 

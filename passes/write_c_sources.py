@@ -11,7 +11,8 @@ from tvm.ir import IRModule
 from tvm_fusion.errors import CompileError, FusionError
 from tvm_fusion.files import check_writable, write_text_atomic
 from tvm_fusion.passes.attributes import group_functions
-from tvm_fusion.passes.c_source import CSource, c_source, lowered_groups
+from tvm_fusion.passes.c_source import CSource, c_source
+from tvm_fusion.passes.group_source import lowered_groups
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.verify_memory import VerifyMemory
 

@@ -10,6 +10,7 @@ from tvm_fusion.passes.attach_to_backend import AttachToBackend, BackendWarning
 from tvm_fusion.passes.backend_group import BackendGroup, backend_group
 from tvm_fusion.passes.c_source import CSource, c_source
 from tvm_fusion.passes.compile_plan import compile_plan
+from tvm_fusion.passes.cuda_source import CudaSource, cuda_source
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.ffi_errors import register_errors
 from tvm_fusion.passes.fold_quantization import FoldQuantization, fold_quantization
@@ -29,6 +30,7 @@ __all__ = [
     "BackendGroup",
     "BackendWarning",
     "CSource",
+    "CudaSource",
     "Extraction",
     "FoldQuantization",
     "FuseByPlan",
@@ -44,6 +46,7 @@ __all__ = [
     "backend_group",
     "c_source",
     "compile_plan",
+    "cuda_source",
     "extract",
     "fold_quantization",
     "group_memory",

@@ -69,9 +69,10 @@ class GroupSource:
         """Parameters that stay parameters."""
         return [p for p in self.function.params if not p.same_as(self.table) and p not in self.constants]
 
-    def pointer(self, param: Any, written: bool, restrict: str) -> str:
+    def pointer(self, param: Any, written: bool, restrict: str = "") -> str:
         """How a parameter that is a tensor is declared."""
-        return f"{'' if written else 'const '}{C_TYPES[c_dtype(param)]} *{restrict} {self.names[param]}"
+        qualified = f"{restrict} " if restrict else ""
+        return f"{'' if written else 'const '}{C_TYPES[c_dtype(param)]} *{qualified}{self.names[param]}"
 
     def tensors(self) -> Iterator[str]:
         """Lines of a comment: what the arguments are."""

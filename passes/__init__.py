@@ -23,7 +23,9 @@ from tvm_fusion.passes.normalize import Normalize, normalize
 from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
 from tvm_fusion.passes.verify_memory import VerifyMemory
 from tvm_fusion.passes.verify_plan import VerifyPlan
-from tvm_fusion.passes.write_c_sources import WrittenSources, write_c_sources
+from tvm_fusion.passes.write_c_sources import write_c_sources
+from tvm_fusion.passes.write_cuda_sources import write_cuda_sources
+from tvm_fusion.passes.write_sources import WrittenSources
 
 __all__ = [
     "AttachToBackend",
@@ -53,6 +55,7 @@ __all__ = [
     "normalize",
     "pipeline",
     "write_c_sources",
+    "write_cuda_sources",
 ]
 
 register_errors()

@@ -10,6 +10,7 @@ from tvm_fusion.passes.attach_to_backend import AttachToBackend, BackendWarning
 from tvm_fusion.passes.backend_group import BackendGroup, backend_group
 from tvm_fusion.passes.c_source import CSource, c_source
 from tvm_fusion.passes.compile_plan import compile_plan
+from tvm_fusion.passes.cuda_source import CudaSource, cuda_source
 from tvm_fusion.passes.extract import Extraction, extract
 from tvm_fusion.passes.ffi_errors import register_errors
 from tvm_fusion.passes.fold_quantization import FoldQuantization, fold_quantization
@@ -22,13 +23,16 @@ from tvm_fusion.passes.normalize import Normalize, normalize
 from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
 from tvm_fusion.passes.verify_memory import VerifyMemory
 from tvm_fusion.passes.verify_plan import VerifyPlan
-from tvm_fusion.passes.write_c_sources import WrittenSources, write_c_sources
+from tvm_fusion.passes.write_c_sources import write_c_sources
+from tvm_fusion.passes.write_cuda_sources import write_cuda_sources
+from tvm_fusion.passes.write_sources import WrittenSources
 
 __all__ = [
     "AttachToBackend",
     "BackendGroup",
     "BackendWarning",
     "CSource",
+    "CudaSource",
     "Extraction",
     "FoldQuantization",
     "FuseByPlan",
@@ -44,12 +48,14 @@ __all__ = [
     "backend_group",
     "c_source",
     "compile_plan",
+    "cuda_source",
     "extract",
     "fold_quantization",
     "group_memory",
     "normalize",
     "pipeline",
     "write_c_sources",
+    "write_cuda_sources",
 ]
 
 register_errors()

@@ -1,4 +1,4 @@
-"""CExpressions: expressions of TIR as C99 text."""
+"""CExpressions: expressions of TIR as text that is C99, and CUDA C++ as well."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _HELPERS = {
 
 
 class CExpressions:
-    """Prints expressions; ``helpers`` collects the C functions that they call, by name.
+    """Prints expressions; ``helpers`` collects the functions that they call, by name, to be inline in the file.
 
     ``names`` gives the text of each variable, ``load`` that of a load, ``low`` the least value of a whole number, where
     that is known. Raises CompileError naming what C99 or the printer lacks.
@@ -134,14 +134,13 @@ class CExpressions:
             function = f"tvm_fusion_{source}_as_{dtype}"
             a, b = C_TYPES[source], C_TYPES[dtype]
             body = f"{b} r; memcpy(&r, &a, sizeof r); return r;"
-            self.helpers[function] = f"static inline {b} {function}({a} a) {{ {body} }}"
+            self.helpers[function] = f"{b} {function}({a} a) {{ {body} }}"
             return f"{function}({bare(self.text(args[0]))})"
         raise unknown(f"the function {name!r} of {dtype}")
 
     def _helped(self, name: str, dtype: str, args: list[Any]) -> str:
         function = f"tvm_fusion_{name}_{dtype}"
-        body = _HELPERS[name].format(t=C_TYPES[dtype], f=function, s=_suffix(dtype))
-        self.helpers[function] = f"static inline {body}"
+        self.helpers[function] = _HELPERS[name].format(t=C_TYPES[dtype], f=function, s=_suffix(dtype))
         return f"{function}({', '.join(bare(self.text(arg)) for arg in args)})"
 
     def _cast(self, expr: Any) -> str:

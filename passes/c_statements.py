@@ -1,10 +1,10 @@
-"""CStatements: the body of a lowered PrimFunc as C99 text."""
+"""CStatements: the body of a lowered PrimFunc as text that is C99, and CUDA C++ as well."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from tvm import sym, tirx
@@ -15,12 +15,17 @@ from tvm_fusion.passes.c_expressions import C_TYPES, CExpressions, bare, c_dtype
 from tvm_fusion.passes.lowering.expressions import as_int, parts
 
 _LOOPS = (tirx.ForKind.SERIAL, tirx.ForKind.PARALLEL, tirx.ForKind.VECTORIZED, tirx.ForKind.UNROLLED)
-# What C, its headers and this printer have taken.
+# What C, C++, CUDA, their headers and this printer have taken.
 _WORDS = (
     "auto bool break case char const continue default do double else enum extern false float for goto if inline int "
     "long main register restrict return short signed sizeof static struct switch true typedef union unsigned void "
     "volatile while acos asin atan ceil cos cosh erf exp exp2 fabs floor fma fmod gamma hypot j0 j1 jn lane log memcpy "
-    "pow rint round sin sinh sqrt tan tanh trunc y0 y1 yn"
+    "pow rint round sin sinh sqrt tan tanh trunc y0 y1 yn "
+    "alignas alignof and and_eq asm bitand bitor catch class compl concept const_cast consteval constexpr constinit "
+    "decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not not_eq nullptr operator or "
+    "or_eq private protected public reinterpret_cast requires static_assert static_cast template this thread_local "
+    "throw try typeid typename using virtual wchar_t xor xor_eq blockDim blockIdx gridDim stream threadIdx warpSize "
+    "workspace"
 )
 _TAKEN = frozenset(_WORDS.split())
 
@@ -29,15 +34,23 @@ class CStatements:
     """Prints ``function``'s body; ``statics`` are the buffers that are to be static arrays, in their order.
 
     A buffer of one scope of ``static_scopes`` is such an array, unless it is one element outside ``kept_scope``; every
-    other one is a local variable. ``largest`` gives the largest element of a parameter that is a known table.
+    other one is a local variable. ``largest`` gives the largest element of a parameter that is a known table,
+    ``values`` what a parameter can be that is a whole number. ``touched`` are the buffers that are read or written,
+    ``used`` the variables that are read.
     """
 
     def __init__(
-        self, function: Any, static_scopes: Container[str], kept_scope: str, largest: dict[Any, list[int]]
+        self,
+        function: Any,
+        static_scopes: Container[str],
+        kept_scope: str,
+        largest: Mapping[Any, list[int]],
+        values: Mapping[Any, range] | None = None,
     ) -> None:
         self.expressions = CExpressions(self._load, self._low)
         self.statics: list[Any] = []
         self.written: set[Any] = set()
+        self.touched: set[Any] = set()
         self.lines: list[str] = []
         self._taken = set(_TAKEN)
         self._analyzer = sym.Analyzer()
@@ -45,7 +58,9 @@ class CStatements:
         self._depth = 1
         for param in function.params:
             self.name(param)
-        self._used = {part for expr in _expressions(function.body) for part in parts(expr) if isinstance(part, Var)}
+        for var, possible in (values or {}).items():
+            self._analyzer.bind(var, Range(possible.start, possible.stop))
+        self.used = {part for expr in _expressions(function.body) for part in parts(expr) if isinstance(part, Var)}
         self._stmt(function.body)
 
     def name(self, var: Any) -> str:
@@ -130,7 +145,7 @@ class CStatements:
             if largest is not None:
                 self._analyzer.bind(stmt.var, Range(0, largest + 1))
         text = bare(self.expressions.text(stmt.value))
-        if stmt.var in self._used:
+        if stmt.var in self.used:
             kind = C_TYPES[c_dtype(stmt.var)]
             self._line(f"const {kind} {self.name(stmt.var)} = {text};")
 
@@ -148,6 +163,7 @@ class CStatements:
             raise unknown(f"buffer {buffer.name!r}, which is neither a parameter nor allocated")
         if len(getattr(buffer, "strides", ())) or as_int(getattr(buffer, "elem_offset", None)) not in (0, None):
             raise unknown(f"buffer {buffer.name!r}, whose elements do not lie one after another")
+        self.touched.add(buffer)
         shape = [int(size) for size in buffer.shape]
         terms = []
         for axis, place in enumerate(indices):

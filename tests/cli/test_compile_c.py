@@ -15,9 +15,9 @@ from onnx import helper
 from tests.cli.conftest import Cli, write_plan
 from tests.cli.onnx_models import heavy, save
 from tests.passes.c_running import STRICT
-from tvm_fusion.cli.compiled_files import C_HEADER
+from tvm_fusion.cli.compiled_files import SOURCE_HEADER
 
-BESIDE = {C_HEADER, "network.json", "plan.json", "memory.json", "memory.md"}
+BESIDE = {SOURCE_HEADER, "network.json", "plan.json", "memory.json", "memory.md"}
 
 
 def names(folder: Path) -> set[str]:
@@ -28,15 +28,15 @@ def test_files_that_compile(cli: Cli, network: Path, tmp_path: Path) -> None:
     plan, out = write_plan(tmp_path / "p.json", [0, 1], [2, 3, 4]), tmp_path / "out"
     outcome = cli("compile", network, "--plan", plan, "--target", "c", "-o", out)
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith(f"saved {C_HEADER} and C sources of 2 groups in {out}")
+    assert outcome.out.startswith(f"saved {SOURCE_HEADER} and C sources of 2 groups in {out}")
     sources = {"fused_group_0.c", "fused_group_1.c"}
     assert names(out) == BESIDE | sources
-    assert set(json.loads((out / "network.json").read_text())["sources"]) == {C_HEADER, *sources}
+    assert set(json.loads((out / "network.json").read_text())["sources"]) == {SOURCE_HEADER, *sources}
     assert cli("evaluate", network, "--plan", out / "plan.json").code == 0
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     for name in sources:
-        command = ["cc", *STRICT, "-include", out / C_HEADER, "-c", out / name, "-o", tmp_path / "group.o"]
+        command = ["cc", *STRICT, "-include", out / SOURCE_HEADER, "-c", out / name, "-o", tmp_path / "group.o"]
         done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,21 @@ def call(library: Path, source: CSource, arguments: Sequence[Array]) -> None:
 
 def run_in_c(lowered: tvm.IRModule, inputs: Sequence[Array], folder: Path, weights: str = "arguments") -> list[Array]:
     """Outputs of main, whose every group is executed in C."""
+
+    def execute(name: str, arrays: list[Array]) -> None:
+        source = c_source(lowered, name, weights)
+        call(compiled(source.text, folder), source, arrays)
+
+    return run_groups(lowered, inputs, execute, weights)
+
+
+def run_groups(
+    lowered: tvm.IRModule,
+    inputs: Sequence[Array],
+    execute: Callable[[str, list[Array]], None],
+    weights: str = "arguments",
+) -> list[Array]:
+    """Outputs of main; ``execute`` runs the group of a name on its arguments and results."""
     function = main_function(lowered)
     values: dict[Any, Any] = dict(zip(function.params, inputs, strict=True))
 
@@ -61,12 +76,10 @@ def run_in_c(lowered: tvm.IRModule, inputs: Sequence[Array], folder: Path, weigh
         if name is None:
             values[binding.var] = value_of(binding.value)
             continue
-        source = c_source(lowered, name, weights)
         given = [a for a in binding.value.args[1].fields[:-1] if weights == "arguments" or not is_constant(a)]
         types = _result_types(binding.value)
         results = [np.full([int(n) for n in ty.shape], 77, str(ty.dtype)) for ty in types]
-        arrays = [np.ascontiguousarray(value_of(argument)) for argument in given]
-        call(compiled(source.text, folder), source, [*arrays, *results])
+        execute(name, [*(np.ascontiguousarray(value_of(argument)) for argument in given), *results])
         values[binding.var] = results if len(results) > 1 else results[0]
     found = value_of(function.body.body)
     return found if isinstance(found, list) else [found]

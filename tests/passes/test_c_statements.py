@@ -79,7 +79,7 @@ def test_forms(name: str, tmp_path: Path) -> None:
     names = [statements.expressions.names[buffer] for buffer in (X8, Y32, F32)]
     head = "void f(int8_t *{}, int32_t *{}, float *{}) {{\n(void){}; (void){}; (void){};".format(*names, *names)
     includes = "".join(f"#include <{name}.h>\n" for name in ("math", "stdbool", "stdint", "string"))
-    helpers = statements.expressions.helpers.values()
+    helpers = [f"static inline {helper}" for helper in statements.expressions.helpers.values()]
     text = includes + "\n".join([*helpers, head, *statements.lines, "}\n"])
     rng = np.random.default_rng(0)
     x = rng.integers(-128, 128, 8).astype(np.int8)

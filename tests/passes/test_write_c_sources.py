@@ -14,7 +14,8 @@ from tests.passes.test_c_source import ROOMY, lowered
 from tvm_fusion.errors import CompileError, FusionError
 from tvm_fusion.passes import FuseByPlan, extract
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
-from tvm_fusion.passes.write_c_sources import HEADER, write_c_sources
+from tvm_fusion.passes.write_c_sources import write_c_sources
+from tvm_fusion.passes.write_sources import HEADER
 
 
 def test_every_group_and_a_header(tmp_path: Path) -> None:

@@ -58,9 +58,11 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
 
 
 def target_kind(target: str) -> str:
-    """Which of TVM's code generators a target is for: "llvm", "c". Raises CompileError unless TVM knows the target."""
+    """What a target is for: "llvm", "c", "cuda". Raises CompileError unless TVM knows the target."""
     from tvm_fusion.passes.compile_plan import known_target
 
+    if target == "cuda":  # TVM looks for a GPU, and warns where there is none
+        return target
     return str(known_target(target).kind.name)
 
 
@@ -91,8 +93,9 @@ def lower(
     scope = scope or DEFAULT_SCOPE
     own_widths = accelerator.activation_bits is None and accelerator.weight_bits is None
     limit = accelerator.buffer_bytes if own_widths else None
+    generator = "c" if target_kind(target) == "cuda" else target  # our CUDA source is one in C by blocks
     with collected_lowering_warnings() as warned:
-        lowered = lower_plan(network.module, plan, accelerator, target, lower, scope, alignment, limit, threads)
+        lowered = lower_plan(network.module, plan, accelerator, generator, lower, scope, alignment, limit, threads)
     reasons = {warning.function: warning.reason for warning in warned}
     memory = {name: found.to_json() for name, found in group_memory(lowered).items()}
     report = memory_report(network.graph, plan, Oracle(network.graph, accelerator), memory, reasons)

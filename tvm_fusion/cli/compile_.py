@@ -1,4 +1,4 @@
-"""``tvm-fusion compile``: a network, grouped by a plan, as a library with its metadata, a folder, or C sources."""
+"""``tvm-fusion compile``: a network, grouped by a plan, as a library with its metadata, a folder, or sources."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compile_(
             "-o",
             "--output",
             metavar="FOLDER|FILE.so",
-            help="A folder for library (or C sources), plan, memory report and a program that runs it; or the library "
+            help="A folder for library (or sources), plan, memory report and a program that runs it; or the library "
             "alone, its metadata in FILE.json.",
         ),
     ],
@@ -123,12 +123,15 @@ def compile_(
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
-        as_sources = building.target_kind(target) == compiled_files.C_TARGET
-    compiled_files.check_kind(output, as_sources)
+        kind = building.target_kind(target)
+    as_sources = kind in compiled_files.LANGUAGES
+    compiled_files.check_kind(output, kind)
     if as_sources and not lower:
         raise CompileError(f"--target {target} writes lowered groups; it cannot be given with --no-lower")
-    if as_sources and threads > 1:
-        raise CompileError(f"--threads {threads} is for libraries; the sources of --target {target} are for 1 thread")
+    if kind == "c" and threads > 1:  # those of CUDA have a block for each
+        raise CompileError(
+            f"--threads {threads} is for libraries and cuda; the sources of --target {target} are for 1 thread"
+        )
     with session.quiet(verbose):
         network = building.load(net, batch, seed)
     if plan is not None:
@@ -145,9 +148,9 @@ def compile_(
     facts["totals"] = lowered.report["totals"]
     if as_sources:
         with session.quiet(verbose):
-            metadata = compiled_files.write_sources(lowered, chosen, network.graph, facts, output)
+            metadata = compiled_files.write_sources(lowered, chosen, network.graph, facts, output, kind)
         for reason, functions in _by_reason(metadata["left_out"]).items():
-            session.note(f"no C source of {', '.join(functions)}: {reason}")
+            session.note(f"no {compiled_files.LANGUAGES[kind]} source of {', '.join(functions)}: {reason}")
         _draw(png, lowered.report)
     else:
         with session.quiet(verbose):
@@ -162,7 +165,7 @@ def compile_(
     if as_json:
         session.print_json(metadata)
     else:
-        _print(metadata, output, as_folder, png)
+        _print(metadata, output, as_folder, png, compiled_files.LANGUAGES.get(kind, ""))
     return 0 if metadata["valid"] else 1
 
 
@@ -201,12 +204,13 @@ def _by_reason(left_out: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _print(metadata: dict[str, Any], output: Path, as_folder: bool, png: Path | None) -> None:
+def _print(metadata: dict[str, Any], output: Path, as_folder: bool, png: Path | None, language: str) -> None:
     from tvm_fusion.reports.memory_table import memory_summary
 
     if "sources" in metadata:
         header, *sources = metadata["sources"]
-        print(f"saved {header} and C sources of {len(sources)} groups in {output}, plan and memory report beside them")
+        what = f"{header} and {language} sources of {len(sources)} groups"
+        print(f"saved {what} in {output}, plan and memory report beside them")
         print(memory_summary(metadata, left="not lowered"))
     else:
         written = f"{output / metadata['library'] if as_folder else output} ({metadata['bytes']:,} bytes)"

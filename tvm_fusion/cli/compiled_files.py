@@ -1,4 +1,4 @@
-"""The files that ``tvm-fusion compile`` writes: a library with its metadata, or a folder with it or with C sources."""
+"""The files that ``tvm-fusion compile`` writes: a library with its metadata, or a folder with it or with sources."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 LIBRARY, METADATA, PLAN, SNIPPET = "network.so", "network.json", "plan.json", "run.py"
 MEMORY, MEMORY_TEXT = "memory.json", "memory.md"
-C_HEADER, C_SOURCES = "tvm_fusion_groups.h", "fused_group_*.c"  # as write_c_sources calls them
-C_TARGET = "c"  # for which C sources are written instead of a library
+SOURCE_HEADER = "tvm_fusion_groups.h"  # as write_sources calls it
+# Targets for which sources are written instead of a library: their language, and the names of their files.
+LANGUAGES = {"c": "C", "cuda": "CUDA"}
+SOURCE_FILES = {"c": "fused_group_*.c", "cuda": "fused_group_*.cu"}
 
 
 def is_folder(output: Path) -> bool:
@@ -31,7 +33,7 @@ def is_folder(output: Path) -> bool:
             check_writable(path)
         return False
     if output.is_dir():
-        if not any((output / name).is_file() for name in (LIBRARY, C_HEADER)) and any(output.iterdir()):
+        if not any((output / name).is_file() for name in (LIBRARY, SOURCE_HEADER)) and any(output.iterdir()):
             raise CompileError(
                 f"folder {str(output)!r} holds other files than 'tvm-fusion compile' writes; give a new or empty folder"
             )
@@ -45,16 +47,25 @@ def is_folder(output: Path) -> bool:
     return True
 
 
-def check_kind(output: Path, as_sources: bool) -> None:
-    """Raise CompileError if C sources shall go into a library, or one of both into a folder of the other."""
-    if as_sources and output.suffix == ".so":
+def check_kind(output: Path, kind: str) -> None:
+    """Raise CompileError if sources shall go into a library, or one of both into a folder of the other.
+
+    ``kind`` is that of the target.
+    """
+    if kind in LANGUAGES and output.suffix == ".so":
         raise CompileError(
-            f"output {str(output)!r} is a library, and --target {C_TARGET} writes C sources; give a folder "
+            f"output {str(output)!r} is a library, and --target {kind} writes {LANGUAGES[kind]} sources; give a folder "
             "(a name without a dot)"
         )
-    other, what = (LIBRARY, "a library") if as_sources else (C_HEADER, "C sources")
+    other, what = (LIBRARY, "a library") if kind in LANGUAGES else (SOURCE_HEADER, sources_in(output))
     if output.is_dir() and (output / other).is_file():
         raise CompileError(f"folder {str(output)!r} holds {what}; give a new or empty folder")
+
+
+def sources_in(folder: Path) -> str:
+    """Of which language the sources in ``folder`` are, in words."""
+    found = [language for kind, language in LANGUAGES.items() if any(folder.glob(SOURCE_FILES[kind]))]
+    return f"{found[0] if found else 'C'} sources"
 
 
 def write_library(built: Built, output: Path) -> dict[str, Any]:
@@ -97,26 +108,33 @@ def write_folder(
 
 
 def write_sources(
-    lowered: Lowered, plan: PartitionPlan, graph: OperatorGraph, plan_facts: dict[str, Any], folder: Path
+    lowered: Lowered, plan: PartitionPlan, graph: OperatorGraph, plan_facts: dict[str, Any], folder: Path, kind: str
 ) -> dict[str, Any]:
-    """Write the C source of every lowered group, a header, plan and memory report; what :func:`write_library` returns.
+    """Write the source of every lowered group for a target's ``kind``, a header, plan and memory report; what
+    :func:`write_library` returns.
 
     "left_out" of it says why a group has no source. Those of an earlier plan, which this one does not replace, go.
-    Raises CompileError, before anything is written, if no group can be written as C.
+    Raises CompileError, before anything is written, if no group can be written.
     """
     from tvm_fusion.graph.plan_io import save_plan
     from tvm_fusion.passes.write_c_sources import write_c_sources
+    from tvm_fusion.passes.write_cuda_sources import write_cuda_sources
     from tvm_fusion.reports.memory_table import memory_markdown
 
     lowering = lowered.facts["lowering"]
-    written = write_c_sources(lowered.module, folder, scope=lowering["scope"], alignment=lowering["alignment"])
+    scope = lowering["scope"]
+    if kind == "cuda":
+        written = write_cuda_sources(lowered.module, folder, scope=scope)
+    else:
+        written = write_c_sources(lowered.module, folder, scope=scope, alignment=lowering["alignment"])
     known = {group["function"]: group["not_lowered"] for group in lowered.report["groups"]}
     facts = {
         **lowered.facts,
         "sources": [path.name for path in written.paths],
         "left_out": {name: known.get(name) or reason for name, reason in written.left_out.items()},
     }
-    for path in set(folder.glob(C_SOURCES)) - set(written.paths):
+    earlier = {path for files in SOURCE_FILES.values() for path in folder.glob(files)}
+    for path in earlier - set(written.paths):
         path.unlink()
     save_plan(folder / PLAN, plan, graph, **plan_facts)
     texts = {

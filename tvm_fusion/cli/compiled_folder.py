@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tvm_fusion.cli.compiled_files import C_TARGET, LIBRARY, METADATA
+from tvm_fusion.cli.compiled_files import LIBRARY, METADATA, sources_in
 from tvm_fusion.errors import CompileError
 
 
@@ -38,7 +38,7 @@ def open_compiled(place: Path) -> CompiledNetwork:
     data = _metadata(metadata)
     if place.is_dir() and isinstance(data, dict) and "sources" in data and "library" not in data:
         raise CompileError(
-            f"{str(place)!r} holds C sources of groups (--target {C_TARGET}), which 'tvm-fusion run' does not execute; "
+            f"{str(place)!r} holds {sources_in(place)} of groups, which 'tvm-fusion run' does not execute; "
             "compile into another folder with --target llvm"
         )
     try:

@@ -13,6 +13,7 @@ from onnx import helper
 
 from tests.cli.conftest import Cli
 from tests.cli.onnx_models import save
+from tvm_fusion.passes.target_machine import this_machine
 
 
 def change(folder: Path, **facts: Any) -> None:
@@ -121,6 +122,10 @@ def _cut(folder: Path) -> None:
         (
             lambda folder: change(folder, machine={"processor": "z80", "system": "CP/M"}),
             ("z80 CP/M", "compile it again"),
+        ),
+        (
+            lambda folder: change(folder, machine=this_machine() | {"instructions": ["amx-tile9", "sse2"]}),
+            ("compiled for a processor with amx-tile9", "compile it again"),
         ),
         (
             lambda folder: change(folder, inputs=[{"name": "x", "shape": [4], "dtype": "bfloat16"}]),

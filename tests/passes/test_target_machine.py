@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvm_fusion.passes.target_machine import target_machine, this_machine
+from tvm_fusion.passes.target_machine import instructions, instructions_here, target_machine, this_machine
 
 
 @pytest.mark.parametrize("target", ["llvm", "c", '{"kind": "llvm", "mcpu": "haswell"}'])
@@ -26,3 +26,16 @@ def test_triples(triple: str, processor: str, system: str) -> None:
 
 def test_names_that_tvm_gives_to_boards() -> None:
     assert target_machine("raspberry-pi/4b-aarch64") == {"processor": "aarch64", "system": "Linux"}
+
+
+def test_instructions() -> None:
+    """More for a newer processor, and how to tune is none of them."""
+    old, new = (
+        set(instructions({"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": cpu}))
+        for cpu in ("nehalem", "haswell")
+    )
+    assert old < new
+    assert {"avx2", "fma"} <= new - old
+    assert not any(name.startswith(("fast-", "slow-", "prefer-")) for name in new)
+    assert instructions("c") == []
+    assert set(instructions("llvm")) <= set(instructions_here())

@@ -116,13 +116,13 @@ def lower(
 def build(lowered: Lowered) -> Built:
     """Compile a lowered network for its target. Raises CompileError."""
     from tvm_fusion.passes.compile_plan import build_lowered
-    from tvm_fusion.passes.target_machine import target_machine
+    from tvm_fusion.passes.target_machine import instructions, target_machine
 
     target = lowered.facts["target"]
     code = _linked(build_lowered(lowered.module, target))
     facts = {
         **lowered.facts,
-        "machine": target_machine(target),
+        "machine": target_machine(target) | {"instructions": instructions(target)},
         "bytes": len(code),
         "sha256": hashlib.sha256(code).hexdigest(),
     }

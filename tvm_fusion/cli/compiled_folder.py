@@ -43,11 +43,12 @@ def open_compiled(place: Path) -> CompiledNetwork:
         )
     try:
         machine = {key: str(data["machine"][key]) for key in ("processor", "system")}
+        needed = {str(name) for name in data["machine"].get("instructions", ())}
         digest, network = str(data["sha256"]), str(data["network"])
         inputs, outputs = (tuple(_tensor(entry) for entry in data[key]) for key in ("inputs", "outputs"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CompileError(f"{str(metadata)!r} is not what 'tvm-fusion compile' writes: {error!r}") from None
-    _check_machine(library, machine)
+    _check_machine(library, machine, needed)
     _check_library(library, digest, metadata.name)
     return CompiledNetwork(library, network, inputs, outputs)
 
@@ -65,14 +66,21 @@ def _metadata(path: Path) -> Any:
         raise CompileError(f"{str(path)!r} is not JSON: {error}") from None
 
 
-def _check_machine(library: Path, machine: dict[str, str]) -> None:
-    from tvm_fusion.passes.target_machine import this_machine
+def _check_machine(library: Path, machine: dict[str, str], needed: set[str]) -> None:
+    """An instruction that the processor lacks would end the process."""
+    from tvm_fusion.passes.target_machine import instructions_here, this_machine
 
     here = this_machine()
     if machine != here:
         raise CompileError(
             f"{str(library)!r} was compiled for {machine['processor']} {machine['system']}; "
             f"this machine is {here['processor']} {here['system']}; compile it again here"
+        )
+    missing = sorted(needed - set(instructions_here())) if needed else []
+    if missing:
+        raise CompileError(
+            f"{str(library)!r} was compiled for a processor with {', '.join(missing)}, which this one lacks; "
+            "compile it again here"
         )
 
 

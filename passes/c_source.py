@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from tvm.ir import IRModule
 
 from tvm_fusion.passes.attributes import ACCUMULATOR_BYTES, MEMORY_MAP
-from tvm_fusion.passes.c_expressions import C_TYPES, c_dtype
-from tvm_fusion.passes.c_statements import CStatements, buffer_elements
-from tvm_fusion.passes.group_source import GroupSource
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, c_dtype
+from tvm_fusion.passes.sources.c_statements import CStatements, buffer_elements
+from tvm_fusion.passes.sources.group_source import GroupSource
 
 _SRAM, _ACCUMULATOR, _WEIGHT = "TVM_FUSION_SRAM", "TVM_FUSION_ACCUMULATOR", "TVM_FUSION_WEIGHT"
 

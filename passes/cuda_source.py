@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.c_expressions import C_TYPES, c_dtype
-from tvm_fusion.passes.cuda_function import CudaFunction
-from tvm_fusion.passes.cuda_kernels import Kernel, Step, cuda_steps, kernels_of
-from tvm_fusion.passes.cuda_memory import ALIGNMENT, BLOCK_MEMORY, CudaMemory
-from tvm_fusion.passes.group_source import GroupSource
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, c_dtype
+from tvm_fusion.passes.sources.cuda_function import CudaFunction
+from tvm_fusion.passes.sources.cuda_kernels import Kernel, Step, cuda_steps, kernels_of
+from tvm_fusion.passes.sources.cuda_memory import ALIGNMENT, BLOCK_MEMORY, CudaMemory
+from tvm_fusion.passes.sources.group_source import GroupSource
 
 STATIC_SHARED_BYTES = 48 * 1024  # what a block has on every GPU
 LARGEST_SHARED_BYTES = 227 * 1024  # what one can have on some, where the launch asks for it

@@ -12,7 +12,7 @@ from tvm.ir import IRModule
 from tvm_fusion.errors import CompileError, FusionError
 from tvm_fusion.files import check_writable, write_text_atomic
 from tvm_fusion.passes.attributes import group_functions
-from tvm_fusion.passes.group_source import lowered_groups
+from tvm_fusion.passes.sources.group_source import lowered_groups
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 HEADER = "tvm_fusion_groups.h"

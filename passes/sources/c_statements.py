@@ -11,8 +11,8 @@ from tvm import sym, tirx
 from tvm.ir import Range
 from tvm.ir.expr import TensorLoad, Var
 
-from tvm_fusion.passes.c_expressions import C_TYPES, CExpressions, bare, c_dtype, unknown
 from tvm_fusion.passes.lowering.expressions import as_int, parts
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, CExpressions, bare, c_dtype, unknown
 
 _LOOPS = (tirx.ForKind.SERIAL, tirx.ForKind.PARALLEL, tirx.ForKind.VECTORIZED, tirx.ForKind.UNROLLED)
 # What C, C++, CUDA, their headers and this printer have taken.

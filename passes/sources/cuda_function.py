@@ -7,13 +7,13 @@ from typing import Any
 
 from tvm import tirx
 
-from tvm_fusion.passes.c_expressions import C_TYPES, c_dtype
-from tvm_fusion.passes.c_statements import CStatements
-from tvm_fusion.passes.cuda_kernels import Kernel
-from tvm_fusion.passes.cuda_memory import CudaMemory
-from tvm_fusion.passes.group_source import GroupSource
 from tvm_fusion.passes.lowering.expressions import as_int
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, c_dtype
+from tvm_fusion.passes.sources.c_statements import CStatements
+from tvm_fusion.passes.sources.cuda_kernels import Kernel
+from tvm_fusion.passes.sources.cuda_memory import CudaMemory
+from tvm_fusion.passes.sources.group_source import GroupSource
 
 
 class CudaFunction:

@@ -13,9 +13,9 @@ from tvm import tirx
 from tests.passes.c_running import call, compiled
 from tests.passes.modules import Array
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.c_expressions import bare, constant
 from tvm_fusion.passes.c_source import CSource
-from tvm_fusion.passes.c_statements import CStatements
+from tvm_fusion.passes.sources.c_expressions import bare, constant
+from tvm_fusion.passes.sources.c_statements import CStatements
 
 X8, Y32, F32 = (tirx.decl_buffer((8,), dtype, name=dtype) for dtype in ("int8", "int32", "float32"))
 I = tirx.Var("i", "int32")  # noqa: E741

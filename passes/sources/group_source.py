@@ -13,7 +13,6 @@ from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
 from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP, OPERANDS, WEIGHT, group_functions
-from tvm_fusion.passes.c_expressions import C_TYPES, bare, c_dtype, constant
 from tvm_fusion.passes.relax_tools import (
     Array,
     bindings,
@@ -23,6 +22,7 @@ from tvm_fusion.passes.relax_tools import (
     main_function,
     op_name,
 )
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, bare, c_dtype, constant
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 WEIGHTS = ("arguments", "arrays")

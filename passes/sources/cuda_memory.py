@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tvm_fusion.passes.c_expressions import C_TYPES, c_dtype
-from tvm_fusion.passes.c_statements import buffer_elements
+from tvm_fusion.passes.sources.c_expressions import C_TYPES, c_dtype
+from tvm_fusion.passes.sources.c_statements import buffer_elements
 
 BLOCK_MEMORY = "tvm_fusion_block_memory"
 ALIGNMENT = 16  # of every buffer: no element is wider

@@ -1,0 +1,1 @@
+"""Lowered groups printed as C and CUDA."""

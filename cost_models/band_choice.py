@@ -42,7 +42,7 @@ def least_traffic(group: BandGroup) -> BandChoice | None:
     if single.requirement[0] > group.buffer_bytes:
         return best
     counts = np.arange(2, group.height + 1)
-    bound = _least_moved(single, counts)
+    bound = least_moved(single, counts)
     for portion in _portions(counts):
         left = portion if best is None else portion[bound[portion - 2] < best.dram_bytes]
         if not len(left):
@@ -66,16 +66,16 @@ def least_requirement(group: BandGroup) -> BandChoice:
     return BandChoice(bands, (), needed_bytes, int(moved[0]))
 
 
-def _least_moved(single: EvaluatedBands, counts: Rows) -> Rows:
+def least_moved(single: EvaluatedBands, counts: Rows) -> Rows:
     """Bytes that ``counts`` bands move at least; grows with their number."""
     group = single.group
     inputs = np.zeros(len(counts), dtype=np.int64)
     for t in group.inputs:
         first, end = single.spans[t]
-        again = 0
+        again, height = 0, group.model.spans.height[t]
         if np.all(first < end) and np.all(first[1:] >= first[:-1]) and np.all(end[1:] >= end[:-1]):
-            again = max(0, int(np.min(end[:-1] - first[1:])))
-        inputs += group.loaded_bytes(t, group.model.spans.height[t] + (counts - 1) * again)
+            again = max(0, int(np.min(end[:-1] - first[1:], initial=height)))
+        inputs += group.loaded_bytes(t, height + (counts - 1) * again)
     kept = min(group.weight_bytes, max(0, group.buffer_bytes - int(single.most_alive[0])))
     return group.moved_bytes(counts, inputs, kept)
 

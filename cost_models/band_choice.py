@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,20 +29,23 @@ def least_traffic(group: BandGroup) -> BandChoice | None:
 
     All n from 1 to the height of the tallest result are in question. Two facts spare most of them:
 
-    - A band of n holds some row of the tallest result, and so at least what that row alone needs: bands of one row of
-      it bound from below what is alive in any, and so from above the weights that can be kept.
-    - If each row and the one before it both need v rows of an input at least, then n - 1 borders load v rows again.
+    - Every row of a result is in some band, which holds at least what that row alone needs: bands of one row of one
+      result bound from below what is alive, and so from above the weights that can be kept.
+    - If each row of the tallest result and the one before it both need v rows of an input at least, then n - 1 borders
+      load v rows again.
     """
     whole = EvaluatedBands(group, np.array([1]))
     best = _better(whole, None)
     least = group.input_bytes + group.output_bytes + group.weight_bytes
     if group.height == 1 or (best is not None and best.dram_bytes == least):
         return best
-    single = EvaluatedBands(group, np.array([group.height]), {group.tallest})
-    if single.requirement[0] > group.buffer_bytes:
-        return best
+    singles = []
+    for result in sorted(group.results, key=lambda i: (i != group.tallest, i)):
+        singles.append(EvaluatedBands(group, np.array([group.model.spans.height[result]]), {result}))
+        if singles[-1].requirement[0] > group.buffer_bytes:
+            return best
     counts = np.arange(2, group.height + 1)
-    bound = least_moved(single, counts)
+    bound = least_moved(singles, counts)
     for portion in _portions(counts):
         left = portion if best is None else portion[bound[portion - 2] < best.dram_bytes]
         if not len(left):
@@ -66,18 +69,21 @@ def least_requirement(group: BandGroup) -> BandChoice:
     return BandChoice(bands, (), needed_bytes, int(moved[0]))
 
 
-def least_moved(single: EvaluatedBands, counts: Rows) -> Rows:
-    """Bytes that ``counts`` bands move at least; grows with their number."""
-    group = single.group
+def least_moved(singles: Sequence[EvaluatedBands], counts: Rows) -> Rows:
+    """Bytes that ``counts`` bands move at least; grows with their number.
+
+    ``singles``: each result alone in bands of one row, the tallest first.
+    """
+    group = singles[0].group
     inputs = np.zeros(len(counts), dtype=np.int64)
     for t in group.inputs:
-        first, end = single.spans[t]
+        first, end = singles[0].spans[t]
         again, height = 0, group.model.spans.height[t]
         if np.all(first < end) and np.all(first[1:] >= first[:-1]) and np.all(end[1:] >= end[:-1]):
             again = max(0, int(np.min(end[:-1] - first[1:], initial=height)))
         inputs += group.loaded_bytes(t, height + (counts - 1) * again)
-    kept = min(group.weight_bytes, max(0, group.buffer_bytes - int(single.most_alive[0])))
-    return group.moved_bytes(counts, inputs, kept)
+    room = group.buffer_bytes - max(int(single.most_alive[0]) for single in singles)
+    return group.moved_bytes(counts, inputs, min(group.weight_bytes, max(0, room)))
 
 
 def _better(found: EvaluatedBands, best: BandChoice | None) -> BandChoice | None:

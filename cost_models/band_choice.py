@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
-from tvm_fusion.cost_models.band_spans import Rows
+from tvm_fusion.cost_models.band_spans import Bands, Rows
 from tvm_fusion.cost_models.kept_weights import Streamed, kept_weights
 
 _FIRST_BANDS, _MOST_BANDS = 256, 8192  # evaluated at a time: at first, and at most
@@ -34,14 +34,14 @@ def least_traffic(group: BandGroup) -> BandChoice | None:
     - If each row of the tallest result and the one before it both need v rows of an input at least, then n - 1 borders
       load v rows again.
     """
-    whole = EvaluatedBands(group, np.array([1]))
+    whole = EvaluatedBands(group, Bands.of([1]))
     best = _better(whole, None)
     least = group.input_bytes + group.output_bytes + group.weight_bytes
     if group.height == 1 or (best is not None and best.dram_bytes == least):
         return best
     singles = []
     for result in sorted(group.results, key=lambda i: (i != group.tallest, i)):
-        singles.append(EvaluatedBands(group, np.array([group.model.spans.height[result]]), {result}))
+        singles.append(EvaluatedBands(group, Bands.of([group.model.spans.height[result]]), {result}))
         if singles[-1].requirement[0] > group.buffer_bytes:
             return best
     counts = np.arange(2, group.height + 1)
@@ -50,7 +50,7 @@ def least_traffic(group: BandGroup) -> BandChoice | None:
         left = portion if best is None else portion[bound[portion - 2] < best.dram_bytes]
         if not len(left):
             break
-        best = _better(EvaluatedBands(group, left), best)
+        best = _better(EvaluatedBands(group, Bands.of(left)), best)
     return best
 
 
@@ -58,14 +58,14 @@ def least_requirement(group: BandGroup) -> BandChoice:
     """The choice that needs least on chip, fits or not: all weights streamed; the fewest bands of equals."""
     best: tuple[int, int] | None = None
     for counts in _portions(np.arange(1, group.height + 1)):
-        needed = EvaluatedBands(group, counts).requirement
+        needed = EvaluatedBands(group, Bands.of(counts)).requirement
         k = int(np.argmin(needed))
         if best is None or needed[k] < best[0]:
             best = int(needed[k]), int(counts[k])
     assert best is not None
     needed_bytes, bands = best
-    count = np.array([bands])
-    moved = group.moved_bytes(count, EvaluatedBands(group, count).input_bytes(), 0)
+    found = EvaluatedBands(group, Bands.of([bands]))
+    moved = group.moved_bytes(found.bands.counts, found.input_bytes(), 0)
     return BandChoice(bands, (), needed_bytes, int(moved[0]))
 
 

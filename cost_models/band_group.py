@@ -69,20 +69,20 @@ class EvaluatedBands:
     over all operators. ``requirement``: bytes needed if all weights are streamed.
     """
 
-    def __init__(self, group: BandGroup, counts: Rows, results: set[int] | None = None) -> None:
+    def __init__(self, group: BandGroup, bands: Bands, results: set[int] | None = None) -> None:
         """``results``: cut only these into bands, as if nobody wanted the others."""
         model, sizes = group.model, group.sizes
         self.group = group
-        self.bands = Bands.of(counts)
-        self.spans = model.spans.spans(group.inside, group.results if results is None else results, self.bands)
+        self.bands = bands
+        self.spans = model.spans.spans(group.inside, group.results if results is None else results, bands)
         self.lines = {i: np.maximum(0, end - first) for i, (first, end) in self.spans.items()}
         held = {i: lines * sizes.line_bytes(i, 1) for i, lines in self.lines.items()}
         self.alive: dict[int, Rows] = {}
-        now = np.zeros(len(self.bands.number), dtype=np.int64)
+        now = np.zeros(len(bands.number), dtype=np.int64)
         for i in group.inside:
             for t in group.appear[i]:
                 now += held[t]
-            self.alive[i] = self.bands.most(now)
+            self.alive[i] = bands.most(now)
             for t in group.go[i]:
                 now -= held[t]
         alive = np.stack(list(self.alive.values()))

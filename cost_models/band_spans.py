@@ -33,6 +33,11 @@ class Bands(NamedTuple):
         starts = np.cumsum(every) - every
         return cls(every, starts, np.repeat(every, every), np.arange(every.sum()) - np.repeat(starts, every))
 
+    @classmethod
+    def of_rows(cls, rows: Rows, height: int) -> Bands:
+        """Of the bands of one row each of a tensor of ``height`` rows, those of ``rows`` (at least one)."""
+        return cls(np.array([len(rows)]), np.array([0]), np.full(len(rows), height), rows)
+
     def total(self, values: Rows) -> Rows:
         """Sum over the bands of each number of bands."""
         return np.add.reduceat(values, self.starts)

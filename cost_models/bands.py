@@ -18,13 +18,13 @@ last that the operators need to make their band b. What the specification leaves
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-import numpy as np
+from functools import cached_property
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.band_choice import BandChoice, least_requirement, least_traffic, required_bytes
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
-from tvm_fusion.cost_models.band_spans import BandSpans
+from tvm_fusion.cost_models.band_growth import demanded_rows, growth_bound_bytes
+from tvm_fusion.cost_models.band_spans import Bands, BandSpans, Rows
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj
 from tvm_fusion.cost_models.scheme import GroupCost, TensorBuffer
 from tvm_fusion.cost_models.sizes import Sizes, weight_part_bytes
@@ -50,6 +50,15 @@ class BandModel:
         """The number of bands (all weights streamed) that needs least on chip, fits or not."""
         return least_requirement(BandGroup(self, mask))
 
+    def growth_bound_bytes(self, mask: int) -> int:
+        """Bytes that a group needs at least, and every group that it grows into by operators that it does not read."""
+        return growth_bound_bytes(BandGroup(self, mask), self.demanded_rows)
+
+    @cached_property
+    def demanded_rows(self) -> tuple[Rows, ...]:
+        """Rows of each operator that are made in every group, as the whole network demands them."""
+        return demanded_rows(self.graph)
+
     def cost(self, mask: int, bands: int | None = None, kept: Iterable[int] = ()) -> GroupCost:
         """The whole report of a group in ``bands`` with the weights of ``kept`` on chip throughout.
 
@@ -65,7 +74,7 @@ class BandModel:
             raise CostModelError(f"a group has at least 1 band, not {bands}")
         if not set(kept) <= set(group.inside):
             raise CostModelError(f"kept operators {list(kept)} are not all in the group {group.inside}")
-        return self._report(EvaluatedBands(group, np.array([bands])), bands, kept)
+        return self._report(EvaluatedBands(group, Bands.of([bands])), bands, kept)
 
     def _report(self, found: EvaluatedBands, bands: int, kept: tuple[int, ...]) -> GroupCost:
         group, graph, sizes, accelerator = found.group, self.graph, self.sizes, self.accelerator

@@ -17,6 +17,7 @@ from tests.strategies import accelerators, group_masks, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.band_choice import least_moved
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
+from tvm_fusion.cost_models.band_spans import Bands
 from tvm_fusion.cost_models.bands import BandModel
 from tvm_fusion.graph import OperatorGraph
 from tvm_fusion.graph.graph import members
@@ -105,8 +106,8 @@ def test_bounds_are_sound(data: st.DataObject, regular: bool) -> None:
     group = BandGroup(model, data.draw(group_masks(graph)))
     counts = np.arange(1, group.height + 1)
     results = sorted(group.results, key=lambda i: i != group.tallest)
-    singles = [EvaluatedBands(group, np.array([graph.operators[i].height]), {i}) for i in results]
-    found = EvaluatedBands(group, counts)
+    singles = [EvaluatedBands(group, Bands.of([graph.operators[i].height]), {i}) for i in results]
+    found = EvaluatedBands(group, Bands.of(counts))
     kept = np.clip(group.buffer_bytes - found.most_alive, 0, group.weight_bytes)
     bound = least_moved(singles, counts)
     for single in singles:

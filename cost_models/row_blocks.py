@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from tvm_fusion.cost_models.row_program import row_program
+from tvm_fusion.cost_models.row_spans import NO_ROWS, Span, demanded, hull, share
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
-# First row and the one after the last.
-Span = tuple[int, int]
 Kind = Literal["make", "store", "start", "add", "combine"]
 
 
@@ -142,29 +141,23 @@ class _Division:
 
     def _own(self, i: int, block: int) -> Span:
         """The rows of a result or a shared tensor that a block is to make."""
-        rows = self.made[i]
-        return block * rows // self.count, (block + 1) * rows // self.count
+        return share(self.made[i], block, self.count)
 
     def _spans(self, block: int) -> dict[int, Span]:
         """The rows of every tensor that a block makes or loads: its own, and what those need in the same stage."""
         spans: dict[int, Span] = {}
         for i in [*reversed(self.inside), *self.outside]:
             wanted = i in self.shared or i in self.results or self.adders[i] or (i >= 0 and not self.readers[i])
-            spans[i] = self._own(i, block) if wanted else (0, 0)
+            spans[i] = self._own(i, block) if wanted else NO_ROWS
             for c in self.readers[i]:
                 if self.stage[c] == self.stage[i]:
-                    spans[i] = _hull(spans[i], self._demanded(i, c, spans[c]))
+                    spans[i] = hull(spans[i], self._demanded(i, c, spans[c]))
         return spans
 
     def _demanded(self, operand: int, reader: int, rows: Span) -> Span:
         """The rows of an operand that ``rows`` of a reader need."""
-        span = (0, 0)
-        height = self.graph.tensor(operand).height
-        for o, demand in self.edges[reader]:
-            for row in range(*rows) if o == operand else ():
-                first, last = demand.rows(row, height)
-                span = _hull(span, (first, last + 1))
-        return span
+        (demand,) = (demand for o, demand in self.edges[reader] if o == operand)
+        return demanded(demand, rows, self.graph.tensor(operand).height)
 
     def _close_gaps(self, spans: list[dict[int, Span]]) -> None:
         """Rows of outside tensors that nobody needs are loaded all the same, as they are in one block."""
@@ -214,9 +207,3 @@ class _Division:
     def _row_work(self, i: int) -> float:
         macs = self.graph.operators[i].macs / self.graph.operators[i].height if i >= 0 else 0
         return macs + self.graph.tensor(i).row_elements
-
-
-def _hull(a: Span, b: Span) -> Span:
-    if a[0] >= a[1]:
-        return b
-    return a if b[0] >= b[1] else (min(a[0], b[0]), max(a[1], b[1]))

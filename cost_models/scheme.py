@@ -19,7 +19,10 @@ class TensorBuffer:
 class GroupCost:
     """What one fusion group costs in one scheme; DRAM bytes are for the whole batch.
 
-    ``buffer_bytes`` (the requirement) is the sum of ``buffers`` and ``weight_buffer_bytes``.
+    ``buffer_bytes`` is the requirement; in LBDF the sum of ``buffers`` and ``weight_buffer_bytes``. In BRR ``bands`` is
+    the number of bands and ``kept`` the operators whose weights stay on chip (``weight_buffer_bytes``); ``buffers`` are
+    the largest band of every tensor, which need not be there at one time; ``macs`` include ``recomputed_macs``, those
+    of halo rows that are made again.
     Cycles and energy are estimates (roofline; see :mod:`tvm_fusion.cost_models.estimate`).
     """
 
@@ -35,6 +38,9 @@ class GroupCost:
     macs: int
     estimated_cycles: float
     estimated_energy_pj: float
+    bands: int | None = None
+    kept: tuple[int, ...] = ()
+    recomputed_macs: int = 0
 
     @property
     def dram_bytes(self) -> int:
@@ -43,7 +49,7 @@ class GroupCost:
 
     def to_json(self) -> dict[str, Any]:
         """One entry of the groups that ``tvm-fusion evaluate --json`` prints."""
-        return {
+        found: dict[str, Any] = {
             "operators": list(self.operators),
             "valid": self.valid,
             "scheme": self.scheme,
@@ -55,3 +61,6 @@ class GroupCost:
                 "total": self.dram_bytes,
             },
         }
+        if self.bands is not None:
+            found |= {"bands": self.bands, "kept": list(self.kept), "recomputed_macs": self.recomputed_macs}
+        return found

@@ -34,6 +34,18 @@ def weight_bytes(operator: Operator, accelerator: Accelerator) -> int:
     return bytes_of(operator.weight_elements, accelerator.weight_bits or dtype_bits(operator.weight_dtype))
 
 
+def weight_part_bytes(operator: Operator, accelerator: Accelerator) -> int:
+    """Bytes of the weights of one output channel, the least that an operator can run with."""
+    return -(-weight_bytes(operator, accelerator) // output_channels(operator))
+
+
+def output_channels(operator: Operator) -> int:
+    """Channels of an operator's result: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
+    shape, rows = operator.shape, operator.row_axis
+    map_ = rows >= 2 if rows is not None else len(shape) >= 4
+    return shape[1 if map_ else -1] if shape else 1
+
+
 class Sizes:
     """Byte counts by operand id; ``tensor_bytes`` are for the whole batch, rows for one image."""
 

@@ -67,3 +67,8 @@ def test_file(tmp_path: Path) -> None:
         load_accelerator(path)
     with pytest.raises(AcceleratorError, match="neither a preset"):
         load_accelerator(tmp_path / "absent.toml")
+
+
+def test_paper_counts_as_the_published_tables() -> None:
+    preset = load_accelerator("paper")
+    assert (preset.activation_bits, preset.weight_bits, preset.buffer_bytes) == (16, 16, 128 * 1024)

@@ -26,6 +26,7 @@ from tvm_fusion.passes.compile_plan import build_lowered
 
 Array = npt.NDArray[Any]
 SEED = 0  # of the weights and the input
+PAUSE_SECONDS = 0.1  # threads of other libraries spin a while after their work
 
 
 @dataclass(frozen=True)
@@ -152,10 +153,11 @@ METHODS: dict[str, Callable[[Contest], tuple[Callable[[], Any], dict[str, Any]]]
 
 
 def timed_rounds(prepared: dict[str, Prepared], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every method in every round: A B C A B C ..., each call after one that is not timed."""
+    """Milliseconds of every method in every round: A B C A B C ..., each after a pause and a call that is not timed."""
     found: dict[str, list[float]] = {name: [] for name in prepared}
     for _ in range(rounds):
         for name, method in prepared.items():
+            time.sleep(PAUSE_SECONDS)
             method.call()
             begin = time.perf_counter()
             method.call()

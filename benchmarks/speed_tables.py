@@ -17,11 +17,11 @@ _INTRODUCTION = """\
 
 One image, float32, random weights: the best plan in our lowering (`tvm-fusion`, compiled for the number of threads),
 `tvm.compile` as it is (`tvm`: on LLVM it fuses no operators), TVM's pipeline for the processor with FuseOps, torch,
-torch.compile, and onnxruntime on torch's export. All in one process in turns, a call that is not timed before each that
-is; the median, and the quartiles as the spread. TVM's are all compiled for the processor that LLVM finds. "Ours takes"
-is our time over the method's: below 1 ours is faster. "Error" is the largest difference from torch's output relative to
-its largest magnitude; "ready" are the seconds from the network in memory to the end of the first call, the search for a
-plan included."""
+torch.compile, and onnxruntime on torch's export. All in one process in turns, a pause and a call that is not timed
+before each that is; the median, and the quartiles as the spread. TVM's are all compiled for the processor that LLVM
+finds. "Ours takes" is our time over the method's: below 1 ours is faster. "Error" is the largest difference from
+torch's output relative to its largest magnitude; "ready" are the seconds from the network in memory to the end of the
+first call, the search for a plan included."""
 
 
 def recorded_rows(folder: Path) -> list[Row]:

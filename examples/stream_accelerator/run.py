@@ -11,14 +11,12 @@ from tvm import relax
 from examples.stream_accelerator import backend
 from examples.stream_accelerator.machine import Machine
 from examples.stream_accelerator.program import StreamProgram
-from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.accelerator import OWN_WIDTHS, Accelerator
 from tvm_fusion.cost_models.simulator import SimulationResult, simulate_line_buffer
 from tvm_fusion.passes import AttachToBackend, BackendGroup, BackendWarning, FusionSearch, LowerGroups
 from tvm_fusion.passes.attributes import group_functions
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
-
-OWN_WIDTHS = Accelerator(activation_bits=None, weight_bits=None)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
 from tvm_fusion.passes.lowering.row_function import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.shared_loops import shared_by_threads
-from tvm_fusion.passes.lowering.statements import sequence
+from tvm_fusion.passes.lowering.statements import sequence, touched
 
 
 class LayerFunction(GroupWriter):
@@ -40,7 +40,7 @@ class LayerFunction(GroupWriter):
         super().__init__(group, functions, result_shapes, options)
 
     def written(self, by_rows: Collection[int] = ()) -> LoweredGroup:
-        """The function; one of a single operand takes an argument more."""
+        """The function; one that reads less than two operands takes an argument more."""
         self._declare(by_rows)
         self._scratch: list[Any] = []
         body = self._body()
@@ -50,10 +50,13 @@ class LayerFunction(GroupWriter):
         allocated = [tirx.AllocBuffer(buffer) for buffer in self._scratch]
         results = [result.buffer for result in self.results.values()]
         program = None
-        if len(self.parameters) == 1:  # TVM's RewriteDataflowReshape wants blocks in what reads one tensor
+        read = touched(body)
+        if sum(buffer in read for buffer in self.parameters) < 2:
+            # TVM's RewriteDataflowReshape wants blocks in what reads one tensor alone: this reads another one.
             program = np.zeros(1, PROGRAM_DTYPE)
             results.insert(0, parameter("unused", program.shape, PROGRAM_DTYPE))
-            allocated.append(tirx.Evaluate(results[0][index(0)]))
+            first = [buffer[tuple(index(0) for _ in buffer.shape)] for buffer in (*self.parameters, results[0])]
+            allocated += [tirx.Evaluate(element) for element in first]
         params = [*self.parameters, *results]
         function = tirx.PrimFunc(params, sequence([*allocated, body]))
         return LoweredGroup(function.with_attr({"tirx.noalias": True}), self.packed, program)

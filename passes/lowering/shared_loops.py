@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import tirx
-from tvm.ir.expr import TensorLoad
 from tvm.tirx import ForKind, SeqStmt
 
-from tvm_fusion.passes.lowering.expressions import as_int, parts
-from tvm_fusion.passes.lowering.statements import expressions, statements
+from tvm_fusion.passes.lowering.expressions import as_int
+from tvm_fusion.passes.lowering.statements import touched
 
 # How much longer than its share the busiest thread may take; and how often the threads may be called together.
 UNEVEN = 1.15
@@ -23,7 +22,7 @@ def shared_by_threads(stmt: Any, threads: int) -> Any:
     """
     if isinstance(stmt, SeqStmt):
         here = {child.buffer for child in stmt.seq if isinstance(child, tirx.AllocBuffer)}
-        return SeqStmt([child if _touches(child, here) else shared_by_threads(child, threads) for child in stmt.seq])
+        return SeqStmt([child if here & touched(child) else shared_by_threads(child, threads) for child in stmt.seq])
     if not isinstance(stmt, tirx.For):
         return stmt
     nest, calls = [], 1
@@ -38,15 +37,6 @@ def shared_by_threads(stmt: Any, threads: int) -> Any:
     even = [loop for uneven, loop in nest if uneven <= UNEVEN]
     chosen = even[0] if even else min(nest, key=lambda found: found[0])[1]
     return _with_kind(stmt, chosen, ForKind.PARALLEL)
-
-
-def _touches(stmt: Any, buffers: set[Any]) -> bool:
-    """Whether a statement reads or writes one of ``buffers``, as loops that add up in registers do."""
-    return any(
-        (isinstance(inner, tirx.BufferStore) and inner.buffer in buffers)
-        or any(isinstance(part, TensorLoad) and part.source in buffers for e in expressions(inner) for part in parts(e))
-        for inner in statements(stmt)
-    )
 
 
 def _with_kind(loop: Any, chosen: Any, kind: Any) -> Any:

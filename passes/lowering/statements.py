@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tvm import tirx
+from tvm.ir.expr import TensorLoad
+
+from tvm_fusion.passes.lowering.expressions import parts
 
 
 def sequence(statements: Sequence[Any]) -> Any:
@@ -24,6 +27,14 @@ def statements(stmt: Any) -> Iterator[Any]:
     yield stmt
     for child in children(stmt):
         yield from statements(child)
+
+
+def touched(stmt: Any) -> set[Any]:
+    """Buffers that a statement reads or writes."""
+    inside = list(statements(stmt))
+    written = {inner.buffer for inner in inside if isinstance(inner, tirx.BufferStore)}
+    loads = (part for inner in inside for expr in expressions(inner) for part in parts(expr))
+    return written | {part.source for part in loads if isinstance(part, TensorLoad)}
 
 
 def expressions(stmt: Any) -> list[Any]:

@@ -22,7 +22,7 @@ from tvm import relax
 from tests.golden import lower_line_buffer as golden
 from tests.passes.lowering.lowered import shared_always
 from tests.passes.lowering_cases import BY_HAND
-from tests.passes.modules import copied, private_functions, run, stepwise
+from tests.passes.modules import conv, copied, private_functions, run, stepwise, weight
 from tests.passes.networks import NETWORKS, named, whole
 from tests.passes.random_modules import Network, networks
 from tests.strategies import partitions
@@ -217,6 +217,24 @@ def test_one_operand_alone(scheme: str) -> None:
         return relax.op.nn.relu(emit(relax.op.nn.softmax(x, axis=1)))
 
     mod = stepwise(build, (1, 3, 4, 4))
+    graph = extract(mod).graph
+    plan = PartitionPlan(tuple(Group((i,), scheme) for i in range(len(graph))))
+    inputs = random_inputs(mod)
+    found = run(LowerGroups()(VerifyMemory()(LowerLineBuffer()(FuseByPlan(plan, ROOMY)(mod)))), inputs)
+    assert largest_relative_error(found, run(mod, inputs)) < 1e-6
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("scheme", ["lbdf", "layer"])
+def test_what_sees_only_padding(scheme: str, bias: bool, size: int) -> None:
+    """A window whose taps are all outside reads neither input nor weights, and TVM asks the same of what it reads."""
+
+    def build(emit: Any, x: Any) -> Any:
+        seen = conv(x, 1, kernel=2, dilation=2 * size, padding=size)
+        return relax.op.add(emit(seen), weight(1, 1, 1, 1)) if bias else seen
+
+    mod = stepwise(build, (1, 1, size, size))
     graph = extract(mod).graph
     plan = PartitionPlan(tuple(Group((i,), scheme) for i in range(len(graph))))
     inputs = random_inputs(mod)

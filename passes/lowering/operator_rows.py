@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import tirx
-from tvm.ir.expr import Var
+from tvm.ir.expr import Call, Var
 from tvm.ir.prim import expr as prim
 from tvm.tirx import BufferStore
+from tvm_ffi import structural_equal
 
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
@@ -182,7 +183,8 @@ class OperatorRows:
         single = {var: index(0) for var, extent in first.spatial if extent == 1}  # where a pool of one place stands
         rows = [simplified(substituted(found[axis], single)) for _, found in places]
         for var, extent in first.reduce if one_by_one else ():
-            if extent == self.accumulated_rows and all(row.same_as(var) for row in rows):
+            whole = extent == self.accumulated_rows or (extent > self.accumulated_rows and _pads_with_nothing(first))
+            if whole and all(row.same_as(var) for row in rows):
                 return var
         raise self._refusal("it does not add up rows one after another")
 
@@ -296,6 +298,14 @@ class OperatorRows:
 
     def _refusal(self, reason: str) -> NotLowered:
         return NotLowered(self.operator.name, f"{reason} ({self.operator.type})")
+
+
+def _pads_with_nothing(block: Block) -> bool:
+    """Whether what a block adds outside of its operand is what its sums start from, so that it need not be added."""
+    added = getattr(block.value, "b", None)
+    if not isinstance(added, Call) or not str(getattr(added.op, "name", "")).endswith("if_then_else"):
+        return False
+    return bool(structural_equal(added.args[2], block.init))
 
 
 def _free(loops: Sequence[tuple[Any, int]], values: dict[Any, Any]) -> list[tuple[Any, int]]:

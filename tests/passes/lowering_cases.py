@@ -93,6 +93,16 @@ BY_HAND: dict[str, tuple[Callable[..., Any], tuple[Shape, ...], str]] = {
         "float32",
     ),
     "a window of all rows": (lambda emit, x: op.nn.avg_pool2d(emit(conv(x, 3)), (5, 5)), ((1, 2, 5, 5),), "float32"),
+    "a window of all rows and padding": (
+        lambda emit, x: op.nn.avg_pool2d(emit(conv(x, 3)), (6, 6), padding=(0, 0, 1, 1)),
+        ((1, 2, 5, 5),),
+        "float32",
+    ),
+    "a largest value of all rows and padding": (
+        lambda emit, x: op.nn.max_pool2d(emit(conv(x, 3)), (6, 6), padding=(0, 0, 1, 1)),
+        ((1, 2, 5, 5),),
+        "float32",
+    ),
     "rows along the width": (rows_along_the_width, ((1, 5, 1),), "float32"),
     "channels for images": (lambda emit, x: op.permute_dims(emit(conv(x, 2)), [1, 0, 2, 3]), (SQUARE,), "float32"),
     "channels left of images": (lambda emit, x: op.max(emit(conv(x, 2)), [0, 2, 3]), (SQUARE,), "float32"),

@@ -14,7 +14,7 @@ from tvm.ir.prim import expr as prim
 from tvm_ffi import structural_equal
 
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
-from tvm_fusion.passes.lowering.expressions import as_int, index, parts, simplified, uses
+from tvm_fusion.passes.lowering.expressions import as_int, chooses, index, parts, simplified, uses
 from tvm_fusion.passes.lowering.statements import children, expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
@@ -230,8 +230,7 @@ def _is_table(param: Any, program: Array) -> bool:
 
 def _decides(expr: Any) -> bool:
     """Whether an expression computes only some of its operands, as its first one says."""
-    chooses = isinstance(expr, Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")
-    return chooses or isinstance(expr, (prim.Select, prim.And, prim.Or))
+    return chooses(expr) or isinstance(expr, (prim.Select, prim.And, prim.Or))
 
 
 def _operands(expr: Any) -> list[Any]:

@@ -90,3 +90,8 @@ def loads(expr: Any, buffer: Any) -> list[list[Any]]:
 def uses(expr: Any, var: Any) -> bool:
     """Whether ``expr`` depends on a variable."""
     return any(isinstance(p, Var) and p.same_as(var) for p in parts(expr))
+
+
+def chooses(expr: Any) -> bool:
+    """Whether ``expr`` is an if_then_else, of which one value alone is computed."""
+    return isinstance(expr, Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")

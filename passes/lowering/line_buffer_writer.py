@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tvm_fusion.cost_models.row_blocks import row_blocks
+from tvm_fusion.cost_models.row_blocks import RowBlocks, row_blocks
 from tvm_fusion.passes.lowering.block_function import BlockFunction
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
+from tvm_fusion.passes.lowering.row_buffers import RowBuffers
 from tvm_fusion.passes.lowering.row_function import RowFunction
 
 LEAST_SPEEDUP = 1.2
@@ -24,17 +25,17 @@ def line_buffer_writer(
 
     Raises NotLowered if an operator does not go row by row.
     """
-    alone = RowFunction(group, functions, result_shapes, options)
-    graph = group.graph
-    if not options.shares(graph):
-        return alone
-    best = None
-    for count in range(2, options.threads + 1):
-        blocks = row_blocks(graph, group.everything, alone.buffers.lines, count)
-        least = LEAST_SPEEDUP if best is None else best.speedup
-        if blocks is not None and blocks.speedup > least:
-            best = blocks
-    if best is None:
-        return alone
-    shared = BlockFunction(group, functions, result_shapes, options, best)
-    return shared if shared.combines else alone
+    blocks = _best_blocks(group, options) if options.shares(group.graph) else None
+    if blocks is not None:
+        shared = BlockFunction(group, functions, result_shapes, options, blocks)
+        if shared.combines:
+            return shared
+    return RowFunction(group, functions, result_shapes, options)
+
+
+def _best_blocks(group: Group, options: LoweringOptions) -> RowBlocks | None:
+    """The fastest of all numbers of blocks, None if no one is fast enough."""
+    lines = RowBuffers(group, options.scope).lines
+    made = (row_blocks(group.graph, group.everything, lines, count) for count in range(2, options.threads + 1))
+    fast = [blocks for blocks in made if blocks is not None and blocks.speedup > LEAST_SPEEDUP]
+    return max(fast, key=lambda blocks: blocks.speedup, default=None)

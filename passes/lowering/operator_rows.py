@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import tirx
-from tvm.ir.expr import Call, Var
+from tvm.ir.expr import Var
 from tvm.ir.prim import expr as prim
 from tvm.tirx import BufferStore
 from tvm_ffi import structural_equal
@@ -15,7 +15,7 @@ from tvm_ffi import structural_equal
 from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
-from tvm_fusion.passes.lowering.expressions import index, loads, rewritten, simplified, substituted, uses
+from tvm_fusion.passes.lowering.expressions import chooses, index, loads, rewritten, simplified, substituted, uses
 from tvm_fusion.passes.lowering.loops import loop_nest
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.pieces import Piece, pieces
@@ -302,10 +302,8 @@ class OperatorRows:
 
 def _pads_with_nothing(block: Block) -> bool:
     """Whether what a block adds outside of its operand is what its sums start from, so that it need not be added."""
-    added = getattr(block.value, "b", None)
-    if not isinstance(added, Call) or not str(getattr(added.op, "name", "")).endswith("if_then_else"):
-        return False
-    return bool(structural_equal(added.args[2], block.init))
+    added: Any = getattr(block.value, "b", None)
+    return chooses(added) and bool(structural_equal(added.args[2], block.init))
 
 
 def _free(loops: Sequence[tuple[Any, int]], values: dict[Any, Any]) -> list[tuple[Any, int]]:

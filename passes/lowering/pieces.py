@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tvm.ir.expr import Call
 from tvm.ir.prim import expr as prim
 
-from tvm_fusion.passes.lowering.expressions import as_int
+from tvm_fusion.passes.lowering.expressions import as_int, chooses
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def _ranges(value: Any, var: Any, first: int, end: int, extents: Mapping[Any, in
 
 def _test(value: Any, extents: Mapping[Any, int]) -> tuple[Any, int, int] | None:
     """(variable, first, end) of the range in which an ``if_then_else`` takes its first value; None for another test."""
-    if not (isinstance(value, Call) and str(value.op.name).endswith("if_then_else")):
+    if not chooses(value):
         return None
     test = value.args[0]
     a, b = getattr(test, "a", None), getattr(test, "b", None)

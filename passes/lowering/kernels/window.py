@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvm.ir.expr import Call, TensorLoad, Var
+from tvm.ir.expr import TensorLoad, Var
 from tvm.ir.prim import expr as prim
 
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
-from tvm_fusion.passes.lowering.expressions import as_int, loads, parts
+from tvm_fusion.passes.lowering.expressions import as_int, chooses, loads, parts
 from tvm_fusion.passes.relax_tools import ints, op_name, shape_of
 
 
@@ -150,7 +150,7 @@ def _factors(block: Block, padded: bool, rank: int) -> tuple[Any, Any] | None:
     a, b = _uncast(product.a), _uncast(product.b)
     if not isinstance(b, TensorLoad) or len(b.indices) != rank or not _places_alone(b):
         return None
-    if _is_guard(a):
+    if chooses(a):
         if getattr(a.args[2], "value", None) != 0:
             return None
         inner = a.args[1]
@@ -158,7 +158,7 @@ def _factors(block: Block, padded: bool, rank: int) -> tuple[Any, Any] | None:
         product = prim.Mul(left, product.b)
     elif padded:
         return None
-    if any(_is_guard(part) for part in parts(product)):
+    if any(chooses(part) for part in parts(product)):
         return None
     return product, b.source
 
@@ -177,10 +177,6 @@ def _same(a: Any, b: Any) -> bool:
 
 def _uncast(expr: Any) -> Any:
     return expr.value if isinstance(expr, prim.Cast) else expr
-
-
-def _is_guard(expr: Any) -> bool:
-    return isinstance(expr, Call) and str(expr.op.name).endswith("if_then_else")
 
 
 def _reads(expr: Any, buffer: Any) -> bool:

@@ -16,10 +16,11 @@ from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
+from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
-from tvm_fusion.passes.lowering.row_function import PROGRAM_DTYPE, RowFunction
+from tvm_fusion.passes.lowering.row_function import RowFunction
 from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.relax_tools import Array
 
@@ -100,7 +101,7 @@ class BlockFunction(RowFunction):
 
     def _cost(self) -> GroupCost:
         sizes = Sizes(self.graph, OWN_WIDTHS)
-        return self.row_blocks.cost(self.buffers.cost, sizes)
+        return self.row_blocks.cost(super()._cost(), sizes)
 
     def _threads(self) -> int:
         return self.row_blocks.count

@@ -16,10 +16,10 @@ from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter, LoweredGroup
 from tvm_fusion.passes.lowering.loops import loop_nest
+from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE
-from tvm_fusion.passes.lowering.row_function import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.shared_loops import shared_by_threads
 from tvm_fusion.passes.lowering.statements import sequence, touched
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
 
-from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
-from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.graph.operator import Tensor
 from tvm_fusion.passes.lowering.expressions import index, simplified
 from tvm_fusion.passes.lowering.group import Group
@@ -46,15 +45,16 @@ class RowBuffer:
 
 
 class RowBuffers:
-    """Buffers of the rows of a group's tensors, where :func:`row_homes` puts them, with the lines of the cost model."""
+    """Buffers of the rows of a group's tensors, where :func:`row_homes` puts them; ``lines`` of each, 0 if in place.
 
-    def __init__(self, group: Group, scope: str = DEFAULT_SCOPE) -> None:
+    Raises NotLowered for a tensor of several images whose shape does not begin with them.
+    """
+
+    def __init__(self, group: Group, lines: Mapping[int, int], scope: str = DEFAULT_SCOPE) -> None:
         graph = group.graph
-        self.cost = LineBufferModel(graph, OWN_WIDTHS).cost(group.everything)
-        self.lines = {buffer.tensor: buffer.lines for buffer in self.cost.buffers}
         self.allocated: list[Any] = []
         self._of: dict[int, RowBuffer] = {}
-        for i, home in row_homes(graph, self.lines).items():
+        for i, home in row_homes(graph, lines).items():
             tensor = graph.tensor(i)
             if tensor.batch > 1 and tensor.shape[:1] != (tensor.batch,):
                 raise NotLowered(tensor.name, f"its shape {tensor.shape} does not begin with the batch")

@@ -39,11 +39,17 @@ def weight_part_bytes(operator: Operator, accelerator: Accelerator) -> int:
     return -(-weight_bytes(operator, accelerator) // output_channels(operator))
 
 
-def output_channels(operator: Operator) -> int:
-    """Channels of an operator's result: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
+def channel_axis(operator: Operator) -> int | None:
+    """The axis of a result's channels: 1 of a map (N, C, H, W), the last one of tokens and of a dense result."""
     shape, rows = operator.shape, operator.row_axis
     map_ = rows >= 2 if rows is not None else len(shape) >= 4
-    return shape[1 if map_ else -1] if shape else 1
+    return (1 if map_ else len(shape) - 1) if shape else None
+
+
+def output_channels(operator: Operator) -> int:
+    """Channels of an operator's result; 1 for a single number."""
+    axis = channel_axis(operator)
+    return 1 if axis is None else operator.shape[axis]
 
 
 class Sizes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from tvm.ir import IRModule
@@ -14,6 +16,7 @@ SCHEME = f"{PREFIX}scheme"
 BUFFER_BYTES = f"{PREFIX}buffer_bytes"
 DRAM_BYTES = f"{PREFIX}dram_bytes"
 OPERATORS = f"{PREFIX}operators"
+PARAMETERS = f"{PREFIX}parameters"  # the scheme's own choice, as JSON
 # How a group function reads, for whatever lowers it: how many images, of each parameter the operand of the network's
 # graph (WEIGHT for a weight) and its row axis (NO_ROWS: one row), of each binding the operator that it belongs to.
 BATCH = f"{PREFIX}batch"
@@ -39,13 +42,21 @@ ROW_PROGRAM = f"{PREFIX}row_program"
 
 def group_attributes(number: int, cost: GroupCost) -> dict[str, Any]:
     """The attributes of group ``number``; bytes as on the accelerator that ``cost`` is for."""
+    parameters = cost.parameters
     return {
         GROUP: number,
         SCHEME: cost.scheme,
         BUFFER_BYTES: cost.buffer_bytes,
         DRAM_BYTES: cost.dram_bytes,
         OPERATORS: list(cost.operators),
+        **({PARAMETERS: json.dumps(parameters, sort_keys=True)} if parameters else {}),
     }
+
+
+def scheme_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a group's scheme, by its attributes; none where it has none."""
+    found: dict[str, Any] = json.loads(str(attributes.get(PARAMETERS, "{}")))
+    return found
 
 
 def group_functions(mod: IRModule) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ class Group:
 
 
 def group_calls(
-    mod: IRModule, attributes: dict[str, dict[str, Any]], schemes: Sequence[str] = ("lbdf",)
+    mod: IRModule, attributes: dict[str, dict[str, Any]], schemes: Collection[str] = ("lbdf",)
 ) -> dict[str, Any]:
     """The call of main to each group of these schemes that is a Relax function still and knows what it holds."""
     groups = {

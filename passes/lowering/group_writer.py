@@ -23,6 +23,7 @@ from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import Load, OperatorRows, Store
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import flat
+from tvm_fusion.passes.lowering.weight_part import WeightPart
 from tvm_fusion.passes.relax_tools import Array, constant_array, shape_of
 
 
@@ -155,16 +156,25 @@ class GroupWriter(ABC):
     def _store(self, i: int) -> Store:
         return lambda indices, value: self._store_result(i, indices, value)
 
-    def _loader(self, i: int) -> Load:
-        """Loads of operator ``i``'s function from where its operands are."""
-        places = self._operands(i)
+    def _dram_weight(self, constant: Any) -> Any:
+        """The parameter that a weight is."""
+        return self.parameters[self.group.weights[constant]]
+
+    def _loader(self, i: int, parts: Mapping[Any, WeightPart] | None = None, first: Any = None) -> Load:
+        """Loads of operator ``i``'s function from where its operands are.
+
+        ``parts``: weights of which the channels from ``first`` on are there; the others are where :meth:`_weight` says.
+        """
+        places, passing = self._operands(i), parts or {}
         weights = {
             param: self._weight(i, k, operand)
             for k, (param, operand) in enumerate(places.items())
-            if operand in self.group.weights
+            if operand in self.group.weights and param not in passing
         }
 
         def load(buffer: Any, indices: list[Any]) -> Any:
+            if buffer in passing:
+                return passing[buffer].at(indices, first)
             if buffer not in weights:
                 operand = places[buffer]
                 return self._load_operand(self.group.operand_of[operand], shape_of(operand), indices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from enum import Enum, auto
 from typing import Any
 
 from tvm import tirx
@@ -27,6 +28,14 @@ from tvm_fusion.passes.relax_tools import Array
 PROGRAM_DTYPE = "int32"
 # TVM packs the buffers of a scope without gaps, and fails where that leaves wide elements misaligned.
 _WIDEST_BESIDE_OTHERS = 32
+
+
+class Move(Enum):
+    """What becomes of a row: it is loaded from DRAM, stored there, or read and not held."""
+
+    LOAD = auto()
+    STORE = auto()
+    PASS = auto()
 
 
 class OnChipWriter(GroupWriter):
@@ -97,7 +106,7 @@ class OnChipWriter(GroupWriter):
 
     def _weight(self, i: int, k: int, constant: Any) -> Any:
         """The on-chip copy of a weight for operator ``i``; a single number is read where it is."""
-        dram = self.parameters[self.group.weights[constant]]
+        dram = self._dram_weight(constant)
         elements = element_count(dram)
         if elements == 1:
             return dram
@@ -112,8 +121,8 @@ class OnChipWriter(GroupWriter):
         self.start.append(self._copies(loops, str(dram.dtype), copied))
         return copy
 
-    def _moved(self, i: int, dram: DramTensor, into_dram: bool) -> Any:
-        """One row between DRAM and its ring."""
+    def _moved(self, i: int, dram: DramTensor, move: Move) -> Any:
+        """One row between DRAM and its place on chip."""
         rows, tensor = self.buffers.of(i), dram.tensor
         shape = tuple(int(size) for size in dram.buffer.shape)
         fixed = {0: self._image} if tensor.batch > 1 else {}
@@ -125,12 +134,15 @@ class OnChipWriter(GroupWriter):
 
         def copied(inside: dict[Any, Any]) -> Any:
             places = [inside.get(place, place) for place in (fixed.get(a, loops.get(a)) for a in range(len(shape)))]
+            if move is Move.PASS:
+                return tirx.Evaluate(dram.buffer[tuple(places)])
             at = rows.at_row(*places[1:]) if dram.by_rows else rows.at(shape, places, self._image)
-            if into_dram:
+            if move is Move.STORE:
                 return BufferStore(dram.buffer, rows.buffer[at], places)
             return BufferStore(rows.buffer, dram.buffer[tuple(places)], list(at))
 
-        return self._copies([(var, shape[axis]) for axis, var in loops.items()], tensor.dtype, copied)
+        every = [(var, shape[axis]) for axis, var in loops.items()]
+        return loop_nest(every, copied({})) if move is Move.PASS else self._copies(every, tensor.dtype, copied)
 
     def _copies(self, loops: Loops, dtype: str, copied: Callable[[dict[Any, Any]], Any]) -> Any:
         def build(values: dict[Any, Any], lane: Any, count: int) -> Any:

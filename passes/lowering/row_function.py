@@ -15,7 +15,7 @@ from tvm_fusion.passes.lowering.expressions import INDEX, index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE, OnChipWriter
+from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE, Move, OnChipWriter
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import OperatorRows
 from tvm_fusion.passes.lowering.options import LoweringOptions
@@ -82,10 +82,10 @@ class RowFunction(OnChipWriter):
         return sequence(statements)
 
     def _made(self, i: int) -> Any:
-        return self._moved(i, self.outside[i], into_dram=False) if i < 0 else self._make_row(i)
+        return self._moved(i, self.outside[i], Move.LOAD) if i < 0 else self._make_row(i)
 
     def _stored(self, i: int) -> Any:
-        return self._moved(i, self.results[i], into_dram=True)
+        return self._moved(i, self.results[i], Move.STORE)
 
     def _make_row(self, i: int) -> Any:
         load, store = self._loader(i), self._store(i)

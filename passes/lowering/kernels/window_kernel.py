@@ -32,10 +32,18 @@ class WindowKernel:
 
     Channels are vectors, the sums of a tile stay in registers while the taps and input channels are walked; taps that
     lie in the padding are left out. Weights lie in the order in which the tiles read them: see :meth:`packed`.
-    With ``height`` rows at once, which a window must not reach across, these are columns one after another.
+    With ``height`` rows at once, which a window must not reach across, these are columns one after another. A tile has
+    at most ``most_channels`` channels, if that is given.
     """
 
-    def __init__(self, window: Window, last: Block | None, vectors: Vectors, height: int = 1) -> None:
+    def __init__(
+        self,
+        window: Window,
+        last: Block | None,
+        vectors: Vectors,
+        height: int = 1,
+        most_channels: int | None = None,
+    ) -> None:
         self.window = window
         self.vectors = vectors
         self.columns = window.columns
@@ -47,8 +55,9 @@ class WindowKernel:
         # Groups of one channel each are walked as the channels of one group.
         self.groups = 1 if window.depthwise else window.groups
         self.channels = window.groups if window.depthwise else window.outputs
-        self.lanes = min(lanes, self.channels)
-        registers = -(-self.channels // self.lanes)
+        most = self.channels if most_channels is None else min(most_channels, self.channels)
+        self.lanes = min(lanes, most)
+        registers = -(-self.channels // self.lanes) if most == self.channels else most // self.lanes
         if window.depthwise:
             self.tile = Tile(min(self.columns.size, vectors.accumulators // 2), 1)
         else:
@@ -61,6 +70,20 @@ class WindowKernel:
         apart = window.rows.single and window.columns.single
         return WindowKernel(window, self.last, self.vectors, height) if apart and height > 1 else None
 
+    def within(self, channels: int) -> WindowKernel:
+        """The kernel with tiles of at most ``channels`` channels."""
+        return WindowKernel(self.window, self.last, self.vectors, most_channels=channels)
+
+    @property
+    def tile_channels(self) -> int:
+        """Channels of the largest tile."""
+        return max(sum(lanes) for _, _, lanes in self.parts)
+
+    @property
+    def channel_weights(self) -> int:
+        """Elements of the packed weight that a channel of the result has."""
+        return self.window.rows.kernel * self.window.columns.kernel * self.window.inputs
+
     @property
     def weight(self) -> Any:
         """The parameter that is read packed."""
@@ -70,9 +93,7 @@ class WindowKernel:
         """The elements of a weight as :meth:`make` reads them: by group, tile of channels, taps, inputs, lanes."""
         window = self.window
         axes = [axis for axis in window.weight_axes if axis >= 0]
-        array = np.transpose(weight, axes).reshape(
-            window.groups * window.outputs, window.rows.kernel * window.columns.kernel * window.inputs
-        )
+        array = np.transpose(weight, axes).reshape(window.groups * window.outputs, self.channel_weights)
         pieces = []
         for part in np.split(array, self.groups):
             for first, count, lanes in self.parts:
@@ -120,6 +141,16 @@ class WindowKernel:
 
         return self._all_channels(made)
 
+    def in_parts(self, made: Callable[[Part], Any]) -> Any:
+        """``made(part)`` for all parts of the channels, each a tile, one after another."""
+
+        def tiles(group: Any, first: Any, lanes: list[int], count: int) -> Any:
+            tile = counter("tile", count)
+            start = simplified(first + tile * index(sum(lanes)))
+            return loop_nest([(tile, count)], made(Part(self, group, start, lanes)))
+
+        return self._all_channels(tiles)
+
     def _steps(self, height: int) -> list[tuple[int, int, int]]:
         """(first column, how many such steps follow one another, columns of each): rows, or tiles of all columns."""
         if self.columns is self.window.columns:
@@ -133,6 +164,22 @@ class WindowKernel:
         group = counter("group", self.groups)
         body = [made(group, index(first), lanes, count) for first, count, lanes in self.parts]
         return loop_nest([(group, self.groups)], sequence(body))
+
+
+class Part:
+    """The channels of one tile: ``count`` of them from ``channel`` (an expression), counted over all groups."""
+
+    def __init__(self, kernel: WindowKernel, group: Any, first: Any, lanes: list[int]) -> None:
+        self._kernel, self._group, self._first, self._lanes = kernel, group, first, lanes
+        self.count = sum(lanes)
+        outputs = index(kernel.window.outputs)
+        self.channel = simplified(first if kernel.window.depthwise else group * outputs + first)
+
+    def make(self, row: Any, image: Any, load: Load, store: Store) -> Any:
+        """The statement that makes these channels of a row; ``load`` has their packed weights from place 0 on."""
+        channels = _Channels(self._kernel, row, image, load, store, self._group, self._first, self._lanes)
+        channels.weights = index(0)
+        return channels.made()
 
 
 class _Channels:
@@ -153,10 +200,9 @@ class _Channels:
         self.row, self.image, self.load, self.store = row, image, load, store
         self.group, self.first, self.lanes = group, first, list(lanes)
         self.width = sum(lanes)
-        self.taps = self.window.rows.kernel * self.window.columns.kernel * self.window.inputs
         whole = group * index(self.window.outputs) + first if not self.window.depthwise else first
         self.channel = whole
-        self.weights = whole * index(self.taps)
+        self.weights = whole * index(kernel.channel_weights)
 
     def made(self) -> Any:
         """Tiles of columns one after another; those whose taps all lie in the input in loops."""

@@ -1,0 +1,31 @@
+"""LowerSchemes: the groups of all schemes that have a lowering, in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm.ir import IRModule
+
+from tvm_fusion.passes.lowering.lower_schemes import lower_schemes
+from tvm_fusion.passes.lowering.options import check_options, options_for_target
+from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
+from tvm_fusion.passes.lowering.scheme_writers import SCHEME_WRITERS
+
+
+@tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerSchemes")
+class LowerSchemes:
+    """What LowerLineBuffer and LowerBands do, together, so that tensors between their groups lie by rows as well.
+
+    Options and errors as those of LowerLineBuffer.
+    """
+
+    def __init__(self, scope: str = DEFAULT_SCOPE, vector_bytes: int | None = None, threads: int = 1) -> None:
+        check_options(scope, threads)
+        self.scope = scope
+        self.vector_bytes = vector_bytes
+        self.threads = threads
+
+    def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
+        """The module with lowered groups; ``mod`` stays as it is."""
+        return lower_schemes(mod, options_for_target(self.scope, self.vector_bytes, self.threads), SCHEME_WRITERS)

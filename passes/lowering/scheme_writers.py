@@ -1,0 +1,68 @@
+"""SCHEME_WRITERS: by scheme, what writes the PrimFunc of a group that executes so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tvm_fusion.passes.attributes import BUFFER_BYTES, OPERATORS, scheme_parameters
+from tvm_fusion.passes.lowering.band_function import BandFunction
+from tvm_fusion.passes.lowering.group import Group
+from tvm_fusion.passes.lowering.group_writer import GroupWriter
+from tvm_fusion.passes.lowering.layer_function import LayerFunction
+from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
+from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
+from tvm_fusion.passes.lowering.options import LoweringOptions
+
+LBDF, BRR, LAYER = "lbdf", "brr", "layer"
+
+
+@dataclass(frozen=True)
+class WriterInputs:
+    """A group, its operators' functions, the shapes of its results, the options, and the group's attributes."""
+
+    group: Group
+    functions: Mapping[int, OperatorFunction]
+    result_shapes: list[tuple[int, ...]]
+    options: LoweringOptions
+    attributes: Mapping[str, Any]
+
+    @property
+    def first(self) -> tuple[Group, Mapping[int, OperatorFunction], list[tuple[int, ...]], LoweringOptions]:
+        """What every writer takes."""
+        return self.group, self.functions, self.result_shapes, self.options
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the plan says beside the scheme."""
+        return scheme_parameters(self.attributes)
+
+    def own_ids(self, operators: list[int]) -> list[int]:
+        """Numbers in the group's own graph of operators of the network."""
+        every = sorted(int(i) for i in self.attributes[OPERATORS])
+        return [every.index(i) for i in operators]
+
+
+def _layer(inputs: WriterInputs) -> GroupWriter:
+    return LayerFunction(*inputs.first, int(inputs.attributes[BUFFER_BYTES]) // 2)
+
+
+def _bands(inputs: WriterInputs) -> GroupWriter:
+    return BandFunction(*inputs.first, int(inputs.parameters["bands"]), inputs.own_ids(inputs.parameters["kept"]))
+
+
+@dataclass(frozen=True)
+class SchemeWriter:
+    """``write`` makes the writer, or raises NotLowered; ``on_chip``: whether its groups hold anything on chip, so that a
+    user is to hear of a group that is not lowered."""
+
+    write: Callable[[WriterInputs], GroupWriter]
+    on_chip: bool = True
+
+
+SCHEME_WRITERS: dict[str, SchemeWriter] = {
+    LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first)),
+    BRR: SchemeWriter(_bands),
+    LAYER: SchemeWriter(_layer, on_chip=False),
+}

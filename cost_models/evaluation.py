@@ -11,7 +11,7 @@ from tvm_fusion.errors import CostModelError, PlanError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan, check_plan
 
-SCHEMES = ("lbdf", "layer")
+SCHEMES = ("lbdf", "layer", "brr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> 
             raise PlanError(f"group {number} has scheme {group.scheme!r}; allowed: {', '.join(SCHEMES)}")
         if group.scheme == "layer" and len(group.operators) > 1:
             raise PlanError(f"group {number} has scheme 'layer', in which one operator executes alone; it has several")
-    costs = tuple(oracle.cost_in(mask_of(group.operators), group.scheme) for group in plan.groups)
+    costs = tuple(oracle.cost_in(mask_of(group.operators), group.scheme, group.parameters) for group in plan.groups)
     network = sum(cost.dram_bytes for cost in costs)
     if network < oracle.compulsory_dram_bytes:
         raise CostModelError(f"plan moves {network} bytes, below the compulsory {oracle.compulsory_dram_bytes}")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.bands import BandModel
 from tvm_fusion.cost_models.layerwise import layerwise_cost
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.cost_models.scheme import GroupCost
@@ -85,8 +88,13 @@ class Oracle:
             found = self._full[mask] = self._cost(mask)
         return found
 
-    def cost_in(self, mask: int, scheme: str | None) -> GroupCost:
+    def cost_in(self, mask: int, scheme: str | None, parameters: Mapping[str, Any] | None = None) -> GroupCost:
         """The report of a group in the scheme that a plan names: "lbdf", "layer", or None for the oracle's choice."""
+        if scheme == "brr":
+            chosen = parameters or {}
+            return BandModel(self.graph, self.accelerator, self.sizes).cost(
+                mask, chosen.get("bands"), chosen.get("kept", [])
+            )
         if scheme == "lbdf":
             return self.model.cost(mask)
         if scheme == "layer":

@@ -18,11 +18,11 @@ class LowerBands:
     """Group functions with the scheme "brr" as PrimFuncs that execute in bands, as many as their parameters say.
 
     Bands and weights are in buffers of ``scope``, which share memory where they are not there at one time (see
-    VerifyMemory); what an operator needs beside them for a row is in scope "global.accumulator". Halo rows are loaded or
-    made again in every band, rows of a result are written once. Weights of the operators that the parameters say are
-    kept are loaded once, those of the others in parts of their channels for every band and image. One thread executes a
-    group. Each PrimFunc keeps the group's attributes and takes one more argument, the rows of every band. A group with
-    an operator that does not go so stays as it is, with a LoweringWarning that names the operator and the reason.
+    VerifyMemory); what an operator needs beside them for a row is in scope "global.accumulator". Halo rows are loaded
+    or made again in every band, rows of a result are written once. Weights of the operators that the parameters say
+    are kept are loaded once, those of the others in parts of their channels for every band and image. One thread
+    executes a group. Each PrimFunc keeps the group's attributes and takes one more argument, the rows of every band. A
+    group with an operator that does not go so stays as it is, with a LoweringWarning that names operator and reason.
 
     Raises CompileError for a scope that is none of TVM's.
     """

@@ -15,7 +15,8 @@ from tvm_fusion.passes.lowering.scheme_writers import LAYER, LBDF
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerLineBuffer")
 class LowerLineBuffer:
-    """Group functions with the scheme "lbdf" (and "layer", one operator alone) as PrimFuncs that make one row at a time, in the order of LBDF.
+    """Group functions with the scheme "lbdf" as PrimFuncs that make one row at a time, in the order of LBDF; those of
+    one operator with the scheme "layer" as loops over its rows.
 
     Line buffers, with the line counts of the cost model, and weights are in buffers of ``scope``, sums that an
     operator adds up in scope "global.accumulator"; inputs are read and outputs written once. Each PrimFunc keeps the

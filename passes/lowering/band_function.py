@@ -93,7 +93,7 @@ class BandFunction(OnChipWriter):
 
     def _body(self, table: Any) -> Any:
         self._table, self._place = table, {key: 2 * k for k, key in enumerate(self._columns())}
-        self._band = counter("band", self.schedule.count)
+        self._band = loop_var("band")
         loaded = self.schedule.loaded
         steps = []
         for i in range(len(self.graph)):
@@ -106,7 +106,7 @@ class BandFunction(OnChipWriter):
 
     def _passed(self, t: int, spans: Spans) -> Any:
         """Rows that are in no band are read, as everything from outside is, and go nowhere."""
-        self._band = counter("stretch", len(spans))
+        self._band = loop_var("stretch")
         body = self._each_row("passed", t, partial(self._moved, t, self.outside[t], Move.PASS))
         return loop_nest([(self._band, len(spans))], body)
 

@@ -32,7 +32,7 @@ class LoweringOptions:
 
 
 def check_options(scope: str, threads: int = 1) -> None:
-    """Raise CompileError for a scope that is none of TVM's or that the lowering takes itself, and for threads below 1."""
+    """Raise CompileError for a scope that is none of TVM's or that the lowering itself takes, and threads below 1."""
     taken = (ACCUMULATOR_SCOPE, REGISTER_SCOPE)
     if not _SCOPE.fullmatch(scope) or scope in taken:
         raise CompileError(

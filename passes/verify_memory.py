@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,18 @@ from tvm_fusion.passes.attributes import (
     IR_DRAM_BYTES,
     MEMORY_MAP,
     OPERANDS,
+    SCHEME,
     WEIGHT,
     group_functions,
 )
-from tvm_fusion.passes.lowering.accesses import Accesses, Box, UnknownAccessError, accesses, buffer_bytes, moved_bytes
+from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, buffer_bytes
+from tvm_fusion.passes.lowering.accesses import Accesses, Box, accesses, moved_bytes
+from tvm_fusion.passes.lowering.address_layout import Stay, address_layout, layout_end
+from tvm_fusion.passes.lowering.band_accesses import band_accesses
+from tvm_fusion.passes.lowering.band_memory import lives, peak_bytes
+from tvm_fusion.passes.lowering.band_memory import moved_bytes as moved_in_bands
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
+from tvm_fusion.passes.lowering.scheme_writers import BRR
 from tvm_fusion.passes.lowering.vectors import STACK_BYTES
 from tvm_fusion.passes.relax_tools import (
     Array,
@@ -39,14 +47,17 @@ WRITTEN = -1  # what all blocks write together
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.VerifyMemory")
 class VerifyMemory:
-    """Count the bytes that the TIR of every lowered group allocates in ``scope`` and moves from and to DRAM.
+    """Count the bytes that the TIR of every lowered group has on chip in ``scope`` and moves from and to DRAM.
 
-    Raises MemoryMismatchError unless both equal the cost model, at the element widths of the IR, to the byte; results
-    and inputs must cross once and wholly. Where threads share a group, each may load the halo of its rows once, and
-    what is counted on chip is what one thread has beside all that they share. The functions come back with
-    ``tvm_fusion.memory_map``: [name, address, size] of every ring and weight, placed one after another at multiples of
-    ``alignment`` bytes, and ``tvm_fusion.accumulator_bytes``, what is allocated beside them for sums. ``buffer_bytes``,
-    if given, is what the addresses must not exceed.
+    Raises MemoryMismatchError unless both equal the cost model, at the element widths of the IR, to the byte. In LBDF
+    everything is on chip at all times, and results and inputs must cross once and wholly; where threads share a group,
+    each may load the halo of its rows once, and what is counted on chip is what one thread has beside all that they
+    share. In BRR what counts is the most that is there at one time: of a tensor the rows of its band, from the step
+    that makes or loads it to the last one that reads it; an element of an input or weight may cross once in every band.
+
+    The functions come back with ``tvm_fusion.memory_map``: [name, address, size] of every buffer at multiples of
+    ``alignment`` bytes, where what is there at one time does not overlap, and ``tvm_fusion.accumulator_bytes``, what is
+    allocated beside them for sums. ``buffer_bytes``, if given, is what the addresses must not exceed.
     """
 
     def __init__(self, scope: str = DEFAULT_SCOPE, alignment: int = 1, buffer_bytes: int | None = None) -> None:
@@ -76,34 +87,72 @@ class VerifyMemory:
     ) -> dict[str, Any]:
         try:
             weights = {k for k, operand in enumerate(attributes[OPERANDS]) if int(operand) == WEIGHT}
-            seen = accesses(function, program, table, weights)
-            dram_bytes = _dram_bytes(function, seen, program)
+            measure = _in_bands if str(attributes[SCHEME]) == BRR else _row_by_row
+            found = measure(function, program, table, weights, self.scope)
         except UnknownAccessError as error:
             raise MemoryMismatchError(f"{name}: {error}") from None
-        on_chip = [buffer for buffer in seen.buffers if buffer.scope() == self.scope]
-        _compare(name, "holds on chip", sum(map(buffer_bytes, on_chip)), int(attributes[IR_BUFFER_BYTES]))
-        _compare(name, "moves from and to DRAM", dram_bytes, int(attributes[IR_DRAM_BYTES]))
-        memory_map = _placed(on_chip, self.alignment)
-        end = max((address + size for _, address, size in memory_map), default=0)
+        _compare(name, "holds on chip", found.peak_bytes, int(attributes[IR_BUFFER_BYTES]))
+        _compare(name, "moves from and to DRAM", found.dram_bytes, int(attributes[IR_DRAM_BYTES]))
+        addresses = address_layout(found.stays, self.alignment)
+        end = layout_end(found.stays, addresses)
         if self.buffer_bytes is not None and end > self.buffer_bytes:
             raise MemoryMismatchError(
                 f"{name}: its line buffers and weights end at byte {end} (alignment {self.alignment}); "
                 f"the buffer has {self.buffer_bytes}"
             )
-        others = [buffer for buffer in seen.buffers if buffer.scope() not in (self.scope, REGISTER_SCOPE)]
+        return {
+            MEMORY_MAP: [
+                [str(buffer.name), address, stay.size_bytes]
+                for buffer, stay, address in zip(found.on_chip, found.stays, addresses, strict=True)
+            ],
+            ACCUMULATOR_BYTES: self._beside(name, found.buffers),
+        }
+
+    def _beside(self, name: str, buffers: list[Any]) -> int:
+        """Bytes in the accumulator scope; every other one must be of the scope of line buffers or be registers."""
+        others = [buffer for buffer in buffers if buffer.scope() not in (self.scope, REGISTER_SCOPE)]
         strange = [buffer.name for buffer in others if buffer.scope() != ACCUMULATOR_SCOPE]
         if strange:
             raise MemoryMismatchError(f"{name}: buffer {strange[0]!r} is in neither scope of the lowering")
-        registers = [buffer for buffer in seen.buffers if buffer.scope() == REGISTER_SCOPE]
-        for buffer in registers:
-            if buffer_bytes(buffer) >= STACK_BYTES:
+        for buffer in buffers:
+            if buffer.scope() == REGISTER_SCOPE and buffer_bytes(buffer) >= STACK_BYTES:
                 raise MemoryMismatchError(
                     f"{name}: {buffer.name!r} of {buffer_bytes(buffer)} bytes is too large for registers"
                 )
-        return {
-            MEMORY_MAP: [[str(key), address, size] for key, address, size in memory_map],
-            ACCUMULATOR_BYTES: sum(map(buffer_bytes, others)),
-        }
+        return sum(map(buffer_bytes, others))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the TIR of a group holds on chip and moves. ``stays``: of every buffer ``on_chip`` its size and when it is
+    there, in steps of a band."""
+
+    buffers: list[Any]
+    on_chip: list[Any]
+    stays: list[Stay]
+    peak_bytes: int
+    dram_bytes: int
+
+
+def _row_by_row(function: Any, program: Array, table: int, weights: set[int], scope: str) -> _Found:
+    """LBDF: everything is there at all times."""
+    seen = accesses(function, program, table, weights)
+    dram_bytes = _dram_bytes(function, seen, program)
+    on_chip = [buffer for buffer in seen.buffers if buffer.scope() == scope]
+    stays = [Stay(buffer_bytes(buffer), 0, 0) for buffer in on_chip]
+    return _Found(seen.buffers, on_chip, stays, sum(stay.size_bytes for stay in stays), dram_bytes)
+
+
+def _in_bands(function: Any, program: Array, table: int, weights: set[int], scope: str) -> _Found:
+    """BRR: a band is there from the step that makes it to the last one that reads it."""
+    seen = band_accesses(function, program, table, weights)
+    dram_bytes = moved_in_bands(seen, list(function.params), weights)
+    there = lives(seen, scope)
+    end = max((touch.step for touch in seen.touches), default=0)
+    stays = [
+        Stay(buffer_bytes(life.buffer), life.first or 0, end if life.last is None else life.last) for life in there
+    ]
+    return _Found(seen.buffers, [life.buffer for life in there], stays, peak_bytes(seen, there), dram_bytes)
 
 
 def _programs(mod: IRModule) -> dict[str, tuple[int, Array]]:
@@ -161,15 +210,3 @@ def _compare(name: str, what: str, found: int, expected: int) -> None:
         raise MemoryMismatchError(
             f"{name} {what} {found} bytes by its TIR, {expected} by the cost model: {found - expected:+d}"
         )
-
-
-def _placed(buffers: list[Any], alignment: int) -> list[tuple[str, int, int]]:
-    """Name, address and size, one after another."""
-    placed = []
-    end = 0
-    for buffer in buffers:
-        address = -(-end // alignment) * alignment
-        size = buffer_bytes(buffer)
-        placed.append((str(buffer.name), address, size))
-        end = address + size
-    return placed

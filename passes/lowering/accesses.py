@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from tvm import tirx
-from tvm.ir.expr import Call, TensorLoad, Var
+from tvm.ir.expr import TensorLoad, Var
 from tvm.ir.prim import expr as prim
 from tvm_ffi import structural_equal
 
-from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
-from tvm_fusion.passes.lowering.expressions import as_int, chooses, index, parts, simplified, uses
+from tvm_fusion.cost_models.sizes import bytes_of
+from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, decides, deciding_operands, linear
+from tvm_fusion.passes.lowering.expressions import as_int, parts, simplified, uses
 from tvm_fusion.passes.lowering.statements import children, expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
@@ -48,10 +49,6 @@ class Accesses:
     def block_of(self, event: int) -> int:
         """The number of the block that an event belongs to."""
         return next(k for k, (first, end) in enumerate(self.blocks) if first <= event < end)
-
-
-class UnknownAccessError(Exception):
-    """TIR of a form that the analysis does not follow."""
 
 
 def accesses(function: Any, program: Array, table: int, weights: Container[int] = ()) -> Accesses:
@@ -133,7 +130,7 @@ class _Walk:
         place: Any, event: Any, extent: int, loops: tuple[tuple[Any, int], ...]
     ) -> tuple[int, tuple[Any, int] | None]:
         """The first event of the program that a loop executes, and the loop over blocks around it if there is one."""
-        steps, start = _linear(place, [event, *(var for var, _ in loops)])
+        steps, start = linear(place, [event, *(var for var, _ in loops)])
         first = as_int(simplified(start))
         others = [loop for loop in loops if steps is not None and loop[0] in steps]
         if steps is None or first is None or steps.get(event) != 1 or len(others) > 1:
@@ -183,7 +180,7 @@ class _Walk:
                 self._record(part.source, list(part.indices), False, loops, events)
             elif isinstance(part, Var) and part in self.names:
                 raise UnknownAccessError(f"parameter {self.names[part]!r} is handed on as an address")
-            elif _decides(part) and any(self._reads(inner) for inner in _operands(part)[1:]):
+            elif decides(part) and any(self._reads(inner) for inner in deciding_operands(part)[1:]):
                 raise UnknownAccessError(f"it has a condition that is not known before it runs: {part}")
 
     def _reads(self, expr: Any) -> bool:
@@ -228,16 +225,6 @@ def _is_table(param: Any, program: Array) -> bool:
     return shape == program.shape and np.dtype(str(param.dtype)) == program.dtype
 
 
-def _decides(expr: Any) -> bool:
-    """Whether an expression computes only some of its operands, as its first one says."""
-    return chooses(expr) or isinstance(expr, (prim.Select, prim.And, prim.Or))
-
-
-def _operands(expr: Any) -> list[Any]:
-    names = ("condition", "a", "b", "true_value", "false_value")
-    return list(expr.args) if isinstance(expr, Call) else [getattr(expr, n) for n in names if hasattr(expr, n)]
-
-
 def _before_loops(stmt: Any) -> Iterator[Any]:
     """A statement and those inside it up to the first inner loop."""
     if not isinstance(stmt, tirx.For):
@@ -280,7 +267,7 @@ def _spans(access: Access) -> list[tuple[Any, int]]:
     unused = [var for var, _ in access.loops]
     spans = []
     for place in access.indices:
-        steps, start = _linear(place, [var for var, _ in access.loops])
+        steps, start = linear(place, [var for var, _ in access.loops])
         if steps is None:
             raise UnknownAccessError(f"parameter {access.parameter} is read or written at unknown places: {place}")
         if not all(any(var.same_as(other) for other in unused) for var in steps):
@@ -303,30 +290,5 @@ def _covered(access: Access, steps: dict[Any, int]) -> int:
     return covered
 
 
-def _linear(expr: Any, variables: list[Any]) -> tuple[dict[Any, int] | None, Any]:
-    """``expr`` as a sum of variables times whole numbers, and what is left without them; (None, ...) if it is none."""
-    if isinstance(expr, Var) and any(expr.same_as(var) for var in variables):
-        return {expr: 1}, index(0)
-    if not any(uses(expr, var) for var in variables):
-        return {}, expr
-    if isinstance(expr, (prim.Add, prim.Sub)):
-        sign = 1 if isinstance(expr, prim.Add) else -1
-        (a, start_a), (b, start_b) = _linear(expr.a, variables), _linear(expr.b, variables)
-        if a is not None and b is not None:
-            return {v: a.get(v, 0) + sign * b.get(v, 0) for v in {**a, **b}}, type(expr)(start_a, start_b)
-    if isinstance(expr, prim.Mul):
-        factor, other = (expr.a, expr.b) if as_int(expr.a) is not None else (expr.b, expr.a)
-        inner, start = _linear(other, variables)
-        scale = as_int(factor)
-        if inner is not None and scale is not None:
-            return {var: step * scale for var, step in inner.items()}, start * factor
-    return None, expr
-
-
 def _several_times(access: Access) -> UnknownAccessError:
     return UnknownAccessError(f"parameter {access.parameter} is read or written at one place several times")
-
-
-def buffer_bytes(buffer: Any) -> int:
-    """Bytes of an allocation."""
-    return math.prod(int(size) for size in buffer.shape) * -(-dtype_bits(str(buffer.dtype)) // 8)

@@ -54,8 +54,8 @@ def _bands(inputs: WriterInputs) -> GroupWriter:
 
 @dataclass(frozen=True)
 class SchemeWriter:
-    """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is to
-    hear of one that is not lowered."""
+    """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is
+    to hear of one that is not lowered."""
 
     write: Callable[[WriterInputs], GroupWriter]
     on_chip: bool = True

@@ -1,0 +1,243 @@
+"""band_accesses: what a PrimFunc that executes in bands allocates and touches, and in which step, by its TIR alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+from tvm.ir.expr import TensorLoad, Var
+from tvm.ir.prim import expr as prim
+
+from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, decides, deciding_operands, linear
+from tvm_fusion.passes.lowering.expressions import as_int, index, parts, simplified, substituted
+from tvm_fusion.passes.lowering.statements import expressions, statements
+from tvm_fusion.passes.relax_tools import Array
+
+# What loop variables are at some moment.
+Values = dict[Any, int]
+
+
+@dataclass(frozen=True)
+class Touch:
+    """One load or store of ``buffer``, inside loops of (variable, extent).
+
+    ``section`` is the loop over lines of the program that it is in, None before the first, ``step`` which of the
+    statements there, one after another.
+    """
+
+    buffer: Any
+    written: bool
+    indices: tuple[Any, ...]
+    loops: tuple[tuple[Any, Any], ...]
+    section: int | None
+    step: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A loop of ``count`` passes over the first lines of the program, inside ``outer`` loops (images)."""
+
+    line: Any
+    count: int
+    outer: tuple[tuple[Any, int], ...]
+
+    def passes(self) -> Iterator[Values]:
+        """The variables outside of the steps, pass after pass."""
+        ranges = [range(extent) for _, extent in (*self.outer, (self.line, self.count))]
+        for values in product(*ranges):
+            yield dict(zip([*(var for var, _ in self.outer), self.line], values, strict=True))
+
+
+@dataclass
+class BandAccesses:
+    """``buffers`` are the allocations, ``touches`` all loads and stores but those of the program."""
+
+    program: Array
+    table: Any
+    buffers: list[Any] = field(default_factory=list)
+    touches: list[Touch] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+
+    def places(self, touch: Touch, at: Values) -> list[Array] | None:
+        """By axis the places that an access touches at a pass, every one once; None if it is not executed.
+
+        Raises UnknownAccessError for places that are not known, or touched several times.
+        """
+        extents = [(var, self.number(extent, at)) for var, extent in touch.loops if var not in at]
+        if any(extent == 0 for _, extent in extents):
+            return None
+        left = {var: extent for var, extent in extents if extent > 1}
+        found = []
+        for place in touch.indices:
+            steps, start = self._linear(touch, place, [var for var, _ in extents])
+            offsets = np.zeros(1, np.int64)
+            for var, step in steps.items():
+                if var in left:
+                    offsets = np.add.outer(offsets, step * np.arange(left.pop(var))).reshape(-1)
+                elif dict(extents)[var] > 1:
+                    raise self._several_times(touch)
+            found.append(self.number(start, at) + offsets)
+        if left or any(len(np.unique(axis)) != len(axis) for axis in found):
+            raise self._several_times(touch)
+        return found
+
+    def rows(self, touch: Touch, at: Values) -> int:
+        """Different rows (places along the first axis, which may be taken modulo a number) of an access at a pass."""
+        place = simplified(touch.indices[0])
+        lines = int(touch.buffer.shape[0])
+        extents = {var: self.number(extent, at) for var, extent in touch.loops if var not in at}
+        if 0 in extents.values():
+            return 0
+        if isinstance(place, prim.FloorMod) and as_int(place.b) == lines:
+            place = place.a
+        steps, start = self._linear(touch, place, list(extents))
+        offsets = np.array([self.number(start, at)])
+        for var, step in steps.items():
+            offsets = np.add.outer(offsets, step * np.arange(extents[var])).reshape(-1)
+        count = len(np.unique(offsets))
+        if len(np.unique(offsets % lines)) != count:
+            raise UnknownAccessError(f"{touch.buffer.name!r} has {lines} rows for {count} at a time")
+        return count
+
+    def number(self, expr: Any, at: Values) -> int:
+        """The value of an expression of numbers of the program. Raises UnknownAccessError for any other."""
+        value = as_int(expr)
+        if value is not None:
+            return value
+        if isinstance(expr, int):
+            return expr
+        if isinstance(expr, Var) and expr in at:
+            return at[expr]
+        if isinstance(expr, prim.Cast):
+            return self.number(expr.value, at)
+        if isinstance(expr, TensorLoad) and expr.source.same_as(self.table):
+            line, column = (self.number(place, at) for place in expr.indices)
+            if 0 <= line < self.program.shape[0] and 0 <= column < self.program.shape[1]:
+                return int(self.program[line, column])
+        operations = {prim.Add: int.__add__, prim.Sub: int.__sub__, prim.Mul: int.__mul__}
+        for kind, operation in operations.items():
+            if isinstance(expr, kind):
+                return operation(self.number(expr.a, at), self.number(expr.b, at))
+        raise UnknownAccessError(f"it has an extent or a place that is not known before it runs: {expr}")
+
+    def _linear(self, touch: Touch, place: Any, variables: list[Any]) -> tuple[dict[Any, int], Any]:
+        steps, start = linear(place, variables)
+        if steps is None:
+            raise UnknownAccessError(f"{touch.buffer.name!r} is read or written at unknown places: {place}")
+        return {var: step for var, step in steps.items() if step}, start
+
+    @staticmethod
+    def _several_times(touch: Touch) -> UnknownAccessError:
+        return UnknownAccessError(f"parameter {touch.buffer.name!r} is read or written at one place several times")
+
+
+def band_accesses(function: Any, program: Array, table: int, weights: Container[int] = ()) -> BandAccesses:
+    """All allocations and accesses of ``function``, in which loops go over the lines of ``program``.
+
+    The program is parameter ``table``. Of the parameters that are ``weights`` a single number is an immediate operand
+    and left out. Raises UnknownAccessError where it cannot tell what is executed how often.
+    """
+    return _Walk(function, program, table, weights).result
+
+
+class _Walk:
+    def __init__(self, function: Any, program: Array, table: int, weights: Container[int]) -> None:
+        params = list(function.params)
+        shape = tuple(int(size) for size in params[table].shape) if table < len(params) else ()
+        if shape != program.shape or np.dtype(str(params[table].dtype)) != program.dtype:
+            raise UnknownAccessError("it has no parameter for the rows of its bands")
+        self.result = BandAccesses(program, params[table])
+        self.names = {param: param.name for param in params}
+        single = (k for k, param in enumerate(params) if k in weights and math.prod(map(int, param.shape)) == 1)
+        self.ignored = {params[table], *(params[k] for k in single)}
+        self.counted = set(params) - self.ignored
+        self.values: dict[Any, Any] = {}  # of bound variables
+        self.section: int | None = None
+        self.step = 0
+        self._stmt(function.body, ())
+
+    def _stmt(self, stmt: Any, loops: tuple[tuple[Any, Any], ...]) -> None:
+        if isinstance(stmt, tirx.SeqStmt):
+            for child in stmt.seq:
+                self._stmt(child, loops)
+        elif isinstance(stmt, tirx.AllocBuffer):
+            self.result.buffers.append(stmt.buffer)
+        elif isinstance(stmt, tirx.Bind):
+            self.values[stmt.var] = substituted(stmt.value, self.values)
+        elif isinstance(stmt, tirx.For):
+            self._loop(stmt, loops)
+        elif isinstance(stmt, tirx.IfThenElse):
+            self._branch(stmt, loops)
+        elif isinstance(stmt, tirx.Evaluate):
+            self._expr(stmt.value, loops)
+        elif isinstance(stmt, tirx.BufferStore):
+            for expr in (*stmt.indices, stmt.value):
+                self._expr(expr, loops)
+            self._touch(stmt.buffer, stmt.indices, True, loops)
+        else:
+            raise UnknownAccessError(f"it has a statement {type(stmt).__name__}")
+
+    def _loop(self, stmt: Any, loops: tuple[tuple[Any, Any], ...]) -> None:
+        if as_int(stmt.min) != 0:
+            raise UnknownAccessError(f"loop {stmt.loop_var.name!r} does not begin with 0")
+        if not self._goes_over_lines(stmt):
+            self._stmt(stmt.body, (*loops, (stmt.loop_var, substituted(stmt.extent, self.values))))
+            return
+        counts = [as_int(extent) for _, extent in (*loops, (None, stmt.extent))]
+        if self.section is not None or None in counts:
+            raise UnknownAccessError(
+                f"loop {stmt.loop_var.name!r} over bands is inside another one or of unknown length"
+            )
+        outer = tuple((var, int(extent)) for var, extent in loops)
+        self.result.sections.append(Section(stmt.loop_var, int(stmt.extent), outer))
+        self.section = len(self.result.sections) - 1
+        for self.step, child in enumerate(_flat(stmt.body)):
+            self._stmt(child, loops)
+        self.section, self.step = None, 0
+
+    def _goes_over_lines(self, loop: Any) -> bool:
+        return any(
+            part.indices[0].same_as(loop.loop_var)
+            for inner in statements(loop.body)
+            for expr in (*expressions(inner), *([inner.extent] if isinstance(inner, tirx.For) else []))
+            for part in parts(expr)
+            if isinstance(part, TensorLoad) and part.source.same_as(self.result.table)
+        )
+
+    def _branch(self, stmt: Any, loops: tuple[tuple[Any, Any], ...]) -> None:
+        inside = list(statements(stmt))
+        moves = any(isinstance(inner, tirx.BufferStore) and inner.buffer in self.counted for inner in inside)
+        if moves or any(self._reads(expr) for inner in inside for expr in expressions(inner)):
+            raise UnknownAccessError(f"it has a condition that is not known before it runs: {stmt.condition}")
+        for child in (stmt.then_case, stmt.else_case):
+            if child is not None:
+                self._stmt(child, loops)
+
+    def _expr(self, expr: Any, loops: tuple[tuple[Any, Any], ...]) -> None:
+        for part in parts(expr):
+            if isinstance(part, TensorLoad):
+                self._touch(part.source, part.indices, False, loops)
+            elif isinstance(part, Var) and part in self.names:
+                raise UnknownAccessError(f"parameter {self.names[part]!r} is handed on as an address")
+            elif decides(part) and any(self._reads(inner) for inner in deciding_operands(part)[1:]):
+                raise UnknownAccessError(f"it has a condition that is not known before it runs: {part}")
+
+    def _reads(self, expr: Any) -> bool:
+        return any(isinstance(part, TensorLoad) and part.source in self.counted for part in parts(expr))
+
+    def _touch(self, buffer: Any, indices: Any, written: bool, loops: tuple[tuple[Any, Any], ...]) -> None:
+        if buffer not in self.ignored:
+            # Only where it matters what the places are: of parameters, and of rows that are made.
+            known = buffer in self.counted or written
+            places = tuple(substituted(i, self.values) for i in indices) if known else (index(0),)
+            self.result.touches.append(Touch(buffer, written, places, loops, self.section, self.step))
+
+
+def _flat(stmt: Any) -> list[Any]:
+    """The statements of a sequence, those of sequences inside it as well."""
+    return [inner for child in stmt.seq for inner in _flat(child)] if isinstance(stmt, tirx.SeqStmt) else [stmt]

@@ -1,4 +1,4 @@
-"""TVM passes: normalize a network, read its operators, group them, lower groups to line buffers, compile.
+"""TVM passes: normalize a network, read its operators, group them, lower groups by their schemes, compile.
 
 Importing this package registers the pipeline "tvm-fusion", so that
 ``tvm.compile(mod, target, relax_pipeline="tvm-fusion")`` knows it.
@@ -17,7 +17,9 @@ from tvm_fusion.passes.fold_quantization import FoldQuantization, fold_quantizat
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
 from tvm_fusion.passes.group_memory import GroupMemory, group_memory
+from tvm_fusion.passes.lower_bands import LowerBands
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lower_schemes import LowerSchemes
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.normalize import Normalize, normalize
 from tvm_fusion.passes.pipeline import LowerGroups, pipeline, register
@@ -38,8 +40,10 @@ __all__ = [
     "FuseByPlan",
     "FusionSearch",
     "GroupMemory",
+    "LowerBands",
     "LowerGroups",
     "LowerLineBuffer",
+    "LowerSchemes",
     "LoweringWarning",
     "Normalize",
     "VerifyMemory",

@@ -1,4 +1,4 @@
-"""The build pipeline "tvm-fusion": group, lower groups to line buffers, verify them, then TVM's own steps."""
+"""The build pipeline "tvm-fusion": group, lower groups by their schemes, verify them, then TVM's own steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes.attributes import keep_attributes
 from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
-from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lower_schemes import LowerSchemes
 from tvm_fusion.passes.lowering.row_buffers import DEFAULT_SCOPE
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
@@ -41,13 +41,13 @@ def lowering_passes(
     buffer_bytes: int | None = None,
     threads: int = 1,
 ) -> tuple[tvm.transform.Pass, ...]:
-    """What lowers grouped functions to line buffers and checks them; nothing with ``lower=False``.
+    """What lowers grouped functions, each by its scheme, and checks them; nothing with ``lower=False``.
 
-    See LowerLineBuffer (``scope``, ``threads``) and VerifyMemory (the others). What these leave is for LowerGroups.
+    See LowerSchemes (``scope``, ``threads``) and VerifyMemory (the others). What these leave is for LowerGroups.
     """
     if not lower:
         return ()
-    return LowerLineBuffer(scope, threads=threads), VerifyMemory(scope, alignment, buffer_bytes)
+    return LowerSchemes(scope, threads=threads), VerifyMemory(scope, alignment, buffer_bytes)
 
 
 def pipeline(
@@ -67,9 +67,9 @@ def pipeline(
     """A Relax pipeline for ``tvm.compile(mod, target, relax_pipeline=...)``.
 
     Groups by ``plan`` if one is given, else by a search with the other options (see FusionSearch). With ``lower``,
-    groups are lowered to line buffers in ``scope`` (a LoweringWarning names those that are not) and their memory is
-    verified, with addresses at multiples of ``alignment`` bytes; without, TVM lowers every group in its own way. Up to
-    ``threads`` threads share a group (see LowerLineBuffer).
+    groups are lowered by their schemes with buffers in ``scope`` (a LoweringWarning names those that are not) and
+    their memory is verified, with addresses at multiples of ``alignment`` bytes; without, TVM lowers every group in
+    its own way. Up to ``threads`` threads share a group (see LowerSchemes).
     """
     if plan is not None:
         grouping: Any = FuseByPlan(plan, accelerator)

@@ -41,7 +41,11 @@ def lowered(build: Callable[[], tvm.IRModule] = golden.before) -> tvm.IRModule:
 
 def with_function(function: Any, build: Callable[[], tvm.IRModule] = golden.before) -> tvm.IRModule:
     """The lowered module with another PrimFunc for its group."""
-    mod = lowered(build)
+    return replaced(lowered(build), function)
+
+
+def replaced(mod: tvm.IRModule, function: Any) -> tvm.IRModule:
+    """A module with another PrimFunc for its group."""
     result = tvm.IRModule(dict(mod.functions.items()), attrs=mod.attrs, global_infos=mod.global_infos)
     result[NAME] = function
     return result
@@ -49,11 +53,16 @@ def with_function(function: Any, build: Callable[[], tvm.IRModule] = golden.befo
 
 def edited(*changes: Change, build: Callable[[], tvm.IRModule] = golden.before) -> tvm.IRModule:
     """The lowered module with parts of its group's TVMScript replaced, each of which must be there."""
-    text = lowered(build)[NAME].script()
+    return edited_module(lowered(build), *changes)
+
+
+def edited_module(mod: tvm.IRModule, *changes: Change) -> tvm.IRModule:
+    """The same of any module with one lowered group."""
+    text = mod[NAME].script()
     for old, new in changes:
         assert wide(old) in text, wide(old)
         text = text.replace(wide(old), wide(new), 1)
-    return with_function(tvm.script.from_source(text), build)
+    return replaced(mod, tvm.script.from_source(text))
 
 
 def wide(text: str) -> str:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tvm import relax
 
+from tests.golden import lower_bands as golden
 from tests.passes.lowering.banded import ROOMY, grouped, schemes
 from tests.passes.lowering_cases import BY_HAND
 from tests.passes.modules import copied, private_functions, run, stepwise
@@ -42,6 +43,7 @@ from tvm_fusion.passes.attributes import (
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_bands import LowerBands
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
+from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
@@ -189,3 +191,10 @@ def test_leaves_its_input_as_it_is() -> None:
     before = copied(mod)
     LowerBands()(mod)
     tvm.ir.assert_structural_equal(mod, before)
+
+
+def test_expected_function() -> None:
+    mod = golden.lowered()
+    tvm.ir.assert_structural_equal(mod["fused_group_0"], golden.expected)
+    (call,) = (binding.value for binding in bindings(mod["main"]) if op_name(binding.value) == "call_tir")
+    assert constant_array(call.args[1].fields[-1]).tolist() == [list(line) for line in golden.PROGRAM]

@@ -14,17 +14,20 @@ from tvm.ir.expr import TensorLoad, Var
 from tvm.ir.prim import expr as prim
 
 from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, decides, deciding_operands, linear
-from tvm_fusion.passes.lowering.expressions import as_int, index, parts, simplified, substituted
+from tvm_fusion.passes.lowering.evaluated import evaluated
+from tvm_fusion.passes.lowering.expressions import as_int, chooses, operands, parts, substituted, uses
 from tvm_fusion.passes.lowering.statements import expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
+_MOST_PLACES = 1 << 18
 # What loop variables are at some moment.
 Values = dict[Any, int]
+Conditions = tuple[tuple[Any, bool], ...]
 
 
 @dataclass(frozen=True)
 class Touch:
-    """One load or store of ``buffer``, inside loops of (variable, extent).
+    """A load or store of ``buffer``, inside loops of (variable, extent), where each of ``conditions`` is true or false.
 
     ``section`` is the loop over lines of the program that it is in, None before the first, ``step`` which of the
     statements there, one after another.
@@ -34,6 +37,7 @@ class Touch:
     written: bool
     indices: tuple[Any, ...]
     loops: tuple[tuple[Any, Any], ...]
+    conditions: Conditions
     section: int | None
     step: int
 
@@ -86,44 +90,62 @@ class BandAccesses:
             raise self._several_times(touch)
         return found
 
-    def rows(self, touch: Touch, at: Values) -> int:
-        """Different rows (places along the first axis, which may be taken modulo a number) of an access at a pass."""
-        place = simplified(touch.indices[0])
-        lines = int(touch.buffer.shape[0])
+    def rows(self, touch: Touch, at: Values) -> Array | None:
+        """The places along the first axis that an access may touch at a pass; None if they are not known.
+
+        Raises UnknownAccessError if there are places that the buffer does not have, or rows of which several are stored
+        at one place.
+        """
+        place = touch.indices[0]
         extents = {var: self.number(extent, at) for var, extent in touch.loops if var not in at}
         if 0 in extents.values():
-            return 0
-        if isinstance(place, prim.FloorMod) and as_int(place.b) == lines:
-            place = place.a
-        steps, start = self._linear(touch, place, list(extents))
-        offsets = np.array([self.number(start, at)])
-        for var, step in steps.items():
-            offsets = np.add.outer(offsets, step * np.arange(extents[var])).reshape(-1)
-        count = len(np.unique(offsets))
-        if len(np.unique(offsets % lines)) != count:
-            raise UnknownAccessError(f"{touch.buffer.name!r} has {lines} rows for {count} at a time")
-        return count
+            return np.zeros(0, np.int64)
+        known = [
+            (condition, wanted) for condition, wanted in touch.conditions if self._is_known(condition, extents, at)
+        ]
+        if not self._is_known(place, extents, at):
+            return None
+        terms = [place, *(condition for condition, _ in known)]
+        variables = [var for var in extents if any(uses(term, var) for term in terms)]
+        if math.prod(extents[var] for var in variables) > _MOST_PLACES:
+            return None
+        grid = np.meshgrid(*(np.arange(extents[var]) for var in variables), indexing="ij", sparse=True)
+        values = {**at, **dict(zip(variables, grid, strict=True))}
+        shape = tuple(extents[var] for var in variables)
+        there = np.ones(shape, bool)
+        for condition, wanted in known:
+            there &= np.broadcast_to(evaluated(condition, values, self._read), shape) == wanted
+        found = np.unique(np.broadcast_to(evaluated(place, values, self._read), shape)[there])
+        lines = int(touch.buffer.shape[0])
+        if len(found) and not 0 <= found[0] <= found[-1] < lines:
+            raise UnknownAccessError(f"{touch.buffer.name!r} is read or written outside of its {lines} rows")
+        if touch.written and isinstance(place, prim.FloorMod):
+            rows = np.unique(np.broadcast_to(evaluated(place.a, values, self._read), shape)[there])
+            if len(rows) > len(found):
+                raise UnknownAccessError(f"{touch.buffer.name!r} has {lines} rows for {len(rows)} at a time")
+        return found
+
+    def _is_known(self, term: Any, extents: Values, at: Values) -> bool:
+        """Whether a term depends on nothing but loops and the program."""
+        try:
+            evaluated(term, {**at, **dict.fromkeys(extents, 0)}, self._read)
+        except UnknownAccessError:
+            return False
+        return True
 
     def number(self, expr: Any, at: Values) -> int:
         """The value of an expression of numbers of the program. Raises UnknownAccessError for any other."""
-        value = as_int(expr)
-        if value is not None:
-            return value
-        if isinstance(expr, int):
-            return expr
-        if isinstance(expr, Var) and expr in at:
-            return at[expr]
-        if isinstance(expr, prim.Cast):
-            return self.number(expr.value, at)
-        if isinstance(expr, TensorLoad) and expr.source.same_as(self.table):
-            line, column = (self.number(place, at) for place in expr.indices)
+        return int(evaluated(expr, at, self._read))
+
+    def _read(self, buffer: Any, indices: list[Any]) -> int:
+        """A number of the program."""
+        if buffer.same_as(self.table):
+            line, column = indices
             if 0 <= line < self.program.shape[0] and 0 <= column < self.program.shape[1]:
                 return int(self.program[line, column])
-        operations = {prim.Add: int.__add__, prim.Sub: int.__sub__, prim.Mul: int.__mul__}
-        for kind, operation in operations.items():
-            if isinstance(expr, kind):
-                return operation(self.number(expr.a, at), self.number(expr.b, at))
-        raise UnknownAccessError(f"it has an extent or a place that is not known before it runs: {expr}")
+        raise UnknownAccessError(
+            f"it has an extent or a place that is not known before it runs: one in {buffer.name!r}"
+        )
 
     def _linear(self, touch: Touch, place: Any, variables: list[Any]) -> tuple[dict[Any, int], Any]:
         steps, start = linear(place, variables)
@@ -157,6 +179,7 @@ class _Walk:
         self.ignored = {params[table], *(params[k] for k in single)}
         self.counted = set(params) - self.ignored
         self.values: dict[Any, Any] = {}  # of bound variables
+        self.conditions: Conditions = ()
         self.section: int | None = None
         self.step = 0
         self._stmt(function.body, ())
@@ -178,7 +201,7 @@ class _Walk:
         elif isinstance(stmt, tirx.BufferStore):
             for expr in (*stmt.indices, stmt.value):
                 self._expr(expr, loops)
-            self._touch(stmt.buffer, stmt.indices, True, loops)
+            self._touch(stmt.buffer, stmt.indices, True, loops, ())
         else:
             raise UnknownAccessError(f"it has a statement {type(stmt).__name__}")
 
@@ -214,28 +237,41 @@ class _Walk:
         moves = any(isinstance(inner, tirx.BufferStore) and inner.buffer in self.counted for inner in inside)
         if moves or any(self._reads(expr) for inner in inside for expr in expressions(inner)):
             raise UnknownAccessError(f"it has a condition that is not known before it runs: {stmt.condition}")
-        for child in (stmt.then_case, stmt.else_case):
+        outside = self.conditions
+        for child, wanted in ((stmt.then_case, True), (stmt.else_case, False)):
             if child is not None:
+                self.conditions = (*outside, (substituted(stmt.condition, self.values), wanted))
                 self._stmt(child, loops)
+        self.conditions = outside
 
-    def _expr(self, expr: Any, loops: tuple[tuple[Any, Any], ...]) -> None:
-        for part in parts(expr):
-            if isinstance(part, TensorLoad):
-                self._touch(part.source, part.indices, False, loops)
-            elif isinstance(part, Var) and part in self.names:
-                raise UnknownAccessError(f"parameter {self.names[part]!r} is handed on as an address")
-            elif decides(part) and any(self._reads(inner) for inner in deciding_operands(part)[1:]):
-                raise UnknownAccessError(f"it has a condition that is not known before it runs: {part}")
+    def _expr(self, expr: Any, loops: tuple[tuple[Any, Any], ...], inside: Conditions = ()) -> None:
+        """``inside``: what holds within the expression."""
+        if decides(expr) and any(self._reads(inner) for inner in deciding_operands(expr)[1:]):
+            raise UnknownAccessError(f"it has a condition that is not known before it runs: {expr}")
+        if isinstance(expr, TensorLoad):
+            self._touch(expr.source, expr.indices, False, loops, inside)
+        elif isinstance(expr, Var) and expr in self.names:
+            raise UnknownAccessError(f"parameter {self.names[expr]!r} is handed on as an address")
+        if chooses(expr):
+            condition, chosen, other = expr.args
+            self._expr(condition, loops, inside)
+            condition = substituted(condition, self.values)
+            self._expr(chosen, loops, (*inside, (condition, True)))
+            self._expr(other, loops, (*inside, (condition, False)))
+        else:
+            for part in operands(expr):
+                self._expr(part, loops, inside)
 
     def _reads(self, expr: Any) -> bool:
         return any(isinstance(part, TensorLoad) and part.source in self.counted for part in parts(expr))
 
-    def _touch(self, buffer: Any, indices: Any, written: bool, loops: tuple[tuple[Any, Any], ...]) -> None:
+    def _touch(
+        self, buffer: Any, indices: Any, written: bool, loops: tuple[tuple[Any, Any], ...], inside: Conditions
+    ) -> None:
         if buffer not in self.ignored:
-            # Only where it matters what the places are: of parameters, and of rows that are made.
-            known = buffer in self.counted or written
-            places = tuple(substituted(i, self.values) for i in indices) if known else (index(0),)
-            self.result.touches.append(Touch(buffer, written, places, loops, self.section, self.step))
+            places = tuple(substituted(i, self.values) for i in indices)
+            conditions = (*self.conditions, *inside)
+            self.result.touches.append(Touch(buffer, written, places, loops, conditions, self.section, self.step))
 
 
 def _flat(stmt: Any) -> list[Any]:

@@ -49,22 +49,33 @@ def lives(seen: BandAccesses, scope: str) -> list[Life]:
 
 
 def peak_bytes(seen: BandAccesses, found: list[Life]) -> int:
-    """Most bytes on chip at one time: of a tensor the rows that are made or loaded in a band, of weights the whole."""
-    writes = {life.buffer: [t for t in seen.touches if t.written and t.buffer.same_as(life.buffer)] for life in found}
+    """Most bytes on chip at one time: of a tensor the rows that are made or loaded in a band, of weights the whole.
+
+    Raises UnknownAccessError if a row is read that was not made or loaded in the same band.
+    """
     steps = {touch.step for touch in seen.touches if touch.section == 0} or {0}
+    touches = {life.buffer: [t for t in seen.touches if t.buffer.same_as(life.buffer)] for life in found}
     most = 0
     for at in seen.sections[0].passes() if seen.sections else [{}]:
-        there = {life.buffer: _held_bytes(seen, life, writes[life.buffer], at) for life in found}
+        there = {life.buffer: _held_bytes(seen, life, touches[life.buffer], at) for life in found}
         most = max(most, *(sum(there[life.buffer] for life in found if life.at(step)) for step in steps))
     return most
 
 
-def _held_bytes(seen: BandAccesses, life: Life, writes: list[Touch], at: Values) -> int:
-    whole = buffer_bytes(life.buffer)
-    if life.first is None or len(life.buffer.shape) == 1:
+def _held_bytes(seen: BandAccesses, life: Life, touches: list[Touch], at: Values) -> int:
+    whole, shape = buffer_bytes(life.buffer), life.buffer.shape
+    if life.first is None or len(shape) == 1:
         return whole
-    rows = max((seen.rows(touch, at) for touch in writes), default=0)
-    return whole // int(life.buffer.shape[0]) * rows
+    held = np.zeros(int(shape[0]), bool)
+    for touch in sorted(touches, key=lambda touch: (touch.step, not touch.written)):
+        rows = seen.rows(touch, at)
+        if touch.written and rows is None:
+            raise UnknownAccessError(f"{life.buffer.name!r} is written at unknown rows: {touch.indices[0]}")
+        if touch.written:
+            held[rows] = True
+        elif rows is not None and not held[rows].all():
+            raise UnknownAccessError(f"{life.buffer.name!r} is read at rows of which the band has made or loaded none")
+    return whole // len(held) * int(held.sum())
 
 
 def moved_bytes(seen: BandAccesses, params: list[Any], weights: Container[int]) -> int:

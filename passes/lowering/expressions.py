@@ -72,14 +72,20 @@ def _rebuilt(expr: Any, change: Callable[[Any], Any]) -> Any:
 def parts(expr: Any) -> Iterator[Any]:
     """``expr`` and everything inside it."""
     yield expr
+    for inner in operands(expr):
+        yield from parts(inner)
+
+
+def operands(expr: Any) -> Iterator[Any]:
+    """Expressions directly inside of ``expr``."""
     for name in ("a", "b", "value", "condition", "true_value", "false_value", "body"):
         inner = getattr(expr, name, None)
         if inner is not None and hasattr(inner, "ty"):
-            yield from parts(inner)
+            yield inner
     for name in ("args", "indices"):
         for inner in getattr(expr, name, ()):
             if hasattr(inner, "ty"):
-                yield from parts(inner)
+                yield inner
 
 
 def loads(expr: Any, buffer: Any) -> list[list[Any]]:

@@ -67,7 +67,7 @@ class _Lowering:
         functions = operator_functions(list(self.groups.values()))
         found: dict[str, GroupWriter] = {}
         for name, group in self.groups.items():
-            shapes = [_shape(ty) for ty in _result_types(self.calls[name])]
+            shapes = [_shape(ty) for ty in result_types(self.calls[name])]
             try:
                 own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
                 inputs = WriterInputs(group, own, shapes, options, self.attributes[name])
@@ -116,7 +116,7 @@ class _Lowering:
             arguments.append(constant(found.program))
         types = [
             relax.TensorType(rows_shape(group.graph.tensor(i)), str(ty.dtype)) if i in self.by_rows[name] else ty
-            for i, ty in zip(group.results, _result_types(old), strict=True)
+            for i, ty in zip(group.results, result_types(old), strict=True)
         ]
         return relax.call_tir(target, arguments, types if len(types) > 1 else types[0])
 
@@ -127,7 +127,8 @@ def _found(function: OperatorFunction | NotLowered) -> OperatorFunction:
     return function
 
 
-def _result_types(call: Any) -> list[Any]:
+def result_types(call: Any) -> list[Any]:
+    """The types of what a call returns, one or several."""
     return list(call.ty.fields) if isinstance(call.ty, relax.TupleType) else [call.ty]
 
 

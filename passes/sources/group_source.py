@@ -12,7 +12,16 @@ from tvm import tirx
 from tvm.ir import IRModule
 
 from tvm_fusion.errors import CompileError
-from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP, OPERANDS, WEIGHT, group_functions
+from tvm_fusion.passes.attributes import (
+    IR_BUFFER_BYTES,
+    IR_DRAM_BYTES,
+    MEMORY_MAP,
+    OPERANDS,
+    SCHEME,
+    WEIGHT,
+    group_functions,
+)
+from tvm_fusion.passes.lowering.scheme_writers import LBDF
 from tvm_fusion.passes.relax_tools import (
     Array,
     bindings,
@@ -109,7 +118,11 @@ class GroupSource:
 def lowered_groups(mod: IRModule) -> dict[str, dict[str, Any]]:
     """Attributes of the groups that are PrimFuncs with line buffers, by name."""
     groups = group_functions(mod).items()
-    return {n: found for n, found in groups if IR_BUFFER_BYTES in found and isinstance(mod[n], tirx.PrimFunc)}
+    return {
+        n: found
+        for n, found in groups
+        if IR_BUFFER_BYTES in found and str(found[SCHEME]) == LBDF and isinstance(mod[n], tirx.PrimFunc)
+    }
 
 
 def _narrowed(function: Any) -> Any:

@@ -16,7 +16,7 @@ from tvm import relax
 
 from tests.passes.modules import Array
 from tvm_fusion.passes.c_source import CSource, c_source
-from tvm_fusion.passes.lower_line_buffer import _result_types
+from tvm_fusion.passes.lowering.lower_schemes import result_types
 from tvm_fusion.passes.relax_tools import bindings, callee_name, constant_array, is_constant, main_function
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-O1"]
@@ -77,7 +77,7 @@ def run_groups(
             values[binding.var] = value_of(binding.value)
             continue
         given = [a for a in binding.value.args[1].fields[:-1] if weights == "arguments" or not is_constant(a)]
-        types = _result_types(binding.value)
+        types = result_types(binding.value)
         results = [np.full([int(n) for n in ty.shape], 77, str(ty.dtype)) for ty in types]
         execute(name, [*(np.ascontiguousarray(value_of(argument)) for argument in given), *results])
         values[binding.var] = results if len(results) > 1 else results[0]

@@ -10,9 +10,13 @@ from tvm.relax import op
 
 from tests.passes.modules import network, run
 from tests.passes.networks import X, named, plan_of, whole
+from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
+from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import CompileError, PlanError
+from tvm_fusion.graph.graph import mask_of
 from tvm_fusion.graph.plan import Group, PartitionPlan
-from tvm_fusion.passes import compile_plan, extract
+from tvm_fusion.passes import compile_plan, extract, group_memory
+from tvm_fusion.passes.compile_plan import lower_plan
 from tvm_fusion.passes.execute import compare_with_unfused, largest_relative_error, random_inputs, run_executable
 
 
@@ -30,6 +34,26 @@ def test_number_of_groups_shows_in_the_executable() -> None:
     for plan in (plan_of(graph), whole(graph)):
         text = compile_plan(mod, plan).as_text()
         assert [f"fused_group_{k}" in text for k in range(len(plan.groups) + 1)] == [True] * len(plan.groups) + [False]
+
+
+def test_groups_of_several_schemes() -> None:
+    """One in bands, one in line buffers, one layer by layer; tensors between them lie by rows."""
+    mod = named("residual")
+    graph = extract(mod).graph
+    bands = Group((0, 1), "brr", {"bands": 3, "kept": [0]})
+    plan = PartitionPlan((bands, Group((2,), "layer"), Group((3, 4), "lbdf")))
+    lowered = lower_plan(mod, plan, OWN_WIDTHS)
+    memory = group_memory(lowered)
+    costs = [Oracle(graph, OWN_WIDTHS).cost_in(mask_of(g.operators), g.scheme, g.parameters) for g in plan.groups]
+    assert {found.group: (found.buffer_bytes, found.dram_bytes) for found in memory.values()} == {
+        0: (costs[0].buffer_bytes, costs[0].dram_bytes),
+        2: (costs[2].buffer_bytes, costs[2].dram_bytes),
+    }
+    shapes = [[int(size) for size in lowered[f"fused_group_{k}"].params[-1].shape] for k in range(3)]
+    assert shapes == [[1, 8, 32], [1, 8, 32], list(X)]
+    inputs = random_inputs(mod)
+    found = run_executable(compile_plan(mod, plan), inputs)
+    assert largest_relative_error(found, run(mod, inputs)) < 1e-5
 
 
 def test_wrong_plan_is_a_plan_error() -> None:

@@ -12,7 +12,8 @@ from tests.passes.c_running import STRICT
 from tests.passes.networks import named, whole
 from tests.passes.test_c_source import ROOMY, lowered
 from tvm_fusion.errors import CompileError, FusionError
-from tvm_fusion.passes import FuseByPlan, extract
+from tvm_fusion.graph.plan import Group, PartitionPlan
+from tvm_fusion.passes import FuseByPlan, LowerSchemes, extract
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.write_c_sources import write_c_sources
 from tvm_fusion.passes.write_sources import HEADER
@@ -39,6 +40,14 @@ def test_names_what_it_leaves_out(tmp_path: Path) -> None:
     written = write_c_sources(low, tmp_path)
     assert set(written.left_out.values()) == {"it is not lowered to line buffers"}
     assert len(written.left_out) + len(written.paths) - 1 == 3
+
+
+def test_groups_in_bands_are_left_out(tmp_path: Path) -> None:
+    mod = named("residual")
+    plan = PartitionPlan((Group((0, 1), "brr", {"bands": 2, "kept": []}), Group((2, 3, 4), "lbdf")))
+    written = write_c_sources(LowerSchemes()(FuseByPlan(plan, ROOMY)(mod)), tmp_path)
+    assert written.left_out == {"fused_group_0": "it is not lowered to line buffers"}
+    assert [path.name for path in written.paths] == [HEADER, "fused_group_1.c"]
 
 
 def test_nothing_is_written_for_wrong_input(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def plot_memory_map(report: dict[str, Any], path: str | Path) -> None:
     """
     groups = [group for group in report["groups"] if group["lowered"]]
     if not groups:
-        raise FusionError("there is no memory map to draw: no group was lowered to line buffers")
+        raise FusionError("there is no memory map to draw: no group was lowered")
     figure = new_figure(width=min(_WIDEST_INCHES, max(11.0, 0.2 * len(groups))), height=6)
     _draw(figure.add_subplot(), groups, report)
     write_png(figure, path)
@@ -50,7 +50,7 @@ def _draw(axes: Any, groups: list[dict[str, Any]], report: dict[str, Any]) -> No
     axes.set_xlabel("group, in the order of execution")
     axes.set_ylabel("address in KiB, at the network's own element widths")
     axes.set_title(
-        f"{report['network']}: on-chip memory map, {len(groups)} of {len(report['groups'])} groups in line buffers",
+        f"{report['network']}: on-chip memory map, {len(groups)} of {len(report['groups'])} groups lowered",
         fontsize="medium",
     )
     axes.legend(shown.values(), shown.keys(), loc="upper right", ncols=len(shown), fontsize="small")

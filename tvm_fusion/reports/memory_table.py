@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 from rich import box
@@ -13,6 +14,9 @@ from tvm_fusion.reports.table import ranges
 
 _COLUMNS = ("group", "operators", "scheme", "fits", "planned", "lowered", "ends at", "sums", "DRAM planned", "lowered")
 
+# How a lowered group executes, by its scheme.
+_LOWERED = {"lbdf": "in line buffers", "brr": "in bands"}
+
 
 def memory_summary(report: dict[str, Any], left: str = "by TVM's own lowering") -> str:
     """How the groups of a plan execute, and the most that one holds on chip: as planned, and as lowered.
@@ -22,7 +26,8 @@ def memory_summary(report: dict[str, Any], left: str = "by TVM's own lowering") 
     accelerator, moved = report["accelerator"], report["totals"]["network_dram_bytes"]
     layers = sum(group["scheme"] == "layer" for group in report["groups"])
     rest = len(report["groups"]) - layers - report["lowered_groups"]
-    kinds = ((report["lowered_groups"], "in line buffers"), (layers, "layer by layer"), (rest, left))
+    lowered = Counter(_LOWERED.get(group["scheme"], group["scheme"]) for group in report["groups"] if group["lowered"])
+    kinds = (*((count, how) for how, count in lowered.items()), (layers, "layer by layer"), (rest, left))
     groups = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
     lines = [
         f"{len(report['groups'])} groups: {groups}; {moved / 1e6:.3f} MB of DRAM traffic as planned",
@@ -73,7 +78,7 @@ def memory_markdown(report: dict[str, Any], left: str = "by TVM's own lowering")
             "Sums are what operators add up in, held beside line buffers and weights.",
             "",
             *rows,
-            *(["", "Not lowered to line buffers:", "", *notes] if notes else []),
+            *(["", "Not lowered:", "", *notes] if notes else []),
             "",
         ]
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from time import perf_counter
 from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.layerwise import layerwise_cost
-from tvm_fusion.cost_models.objective import Objective
+from tvm_fusion.cost_models.objective import Objective, check_objective, make_objective
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.schemes.base import Fit, Scheme
 from tvm_fusion.cost_models.schemes.line_buffer import LineBuffers
@@ -44,13 +45,15 @@ class Oracle:
         self.accelerator = accelerator
         self.recompute = recompute
         self.sizes = Sizes(graph, accelerator)
-        self.objective = Objective(objective, self.sizes, accelerator)
+        check_objective(objective)
+        self.objective = make_objective(objective, self.sizes, accelerator)
         self.line_buffers = LineBuffers(graph, accelerator, self.sizes)
         self.model = self.line_buffers.model
         self._made: dict[str, Scheme] = {"lbdf": self.line_buffers}
         names = chosen_schemes(schemes)
         self._made |= make_schemes([n for n in names if n != "lbdf"], graph, accelerator, self.sizes, recompute)
         self.schemes = {name: self._made[name] for name in names}
+        self._ways = self._all_ways()
         self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
         self._fits: dict[int, dict[str, Fit]] = {}
@@ -63,6 +66,13 @@ class Oracle:
         if list(self.schemes) != ["layer"] and not any(self._fits_of(mask).keys() - {"layer"} for mask in singles):
             refused = ", ".join(name for name in self.schemes if name != "layer")
             raise SchemeError(f"scheme {refused} executes no operator of network {graph.name!r} alone; add lbdf or brr")
+
+    def by(self, objective: Objective) -> Oracle:
+        """This oracle with another objective; what is known of groups stays known to both."""
+        other = copy(self)
+        other.objective = objective
+        other._fast, other._full = {}, {}
+        return other
 
     @property
     def evaluated(self) -> int:
@@ -100,7 +110,7 @@ class Oracle:
         found = self._fits.get(mask)
         if found is None:
             found, least = {}, self.least_bytes(mask)
-            for name, scheme in self.schemes.items():
+            for name, scheme in self._ways.items():
                 fit = scheme.fit(mask)
                 if fit is None:
                     continue
@@ -139,7 +149,7 @@ class Oracle:
     def _cost(self, mask: int) -> GroupCost:
         fits = self._fits_of(mask)
         name = self._cheapest(mask, fits) or next(iter(fits), "lbdf")
-        cost = self._made[name].cost(mask)
+        cost = self._ways.get(name, self.line_buffers).cost(mask)
         assert cost is not None, "a scheme that says whether a group fits can report on it"
         if cost.dram_bytes < self.least_bytes(mask):
             least = self.least_bytes(mask)
@@ -166,6 +176,15 @@ class Oracle:
         if name not in self._made:
             self._made[name] = scheme_class(name)(self.graph, self.accelerator, self.sizes)
         return self._made[name]
+
+    def _all_ways(self) -> dict[str, Scheme]:
+        """The schemes, those that may compute something again also without: the least traffic need not be cheapest."""
+        ways: dict[str, Scheme] = {}
+        for name, scheme in self.schemes.items():
+            if scheme.recompute and scheme.recomputes_by_choice:
+                ways[f"{name} without recomputation"] = type(scheme)(self.graph, self.accelerator, self.sizes, False)
+            ways[name] = scheme
+        return ways
 
     def _unfused_bytes(self, mask: int) -> int:
         if self.fusable_mask & mask:

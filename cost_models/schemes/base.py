@@ -35,6 +35,7 @@ class Scheme(ABC):
     """
 
     name: ClassVar[str]
+    recomputes_by_choice: ClassVar[bool] = False  # whether it executes some groups with ``recompute`` and without
     exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 
     def __init__(

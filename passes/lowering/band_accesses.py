@@ -20,6 +20,8 @@ from tvm_fusion.passes.lowering.statements import expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
 _MOST_PLACES = 1 << 18
+# Places along an axis, each of them once.
+Places = range | Array
 # What loop variables are at some moment.
 Values = dict[Any, int]
 Conditions = tuple[tuple[Any, bool], ...]
@@ -67,26 +69,26 @@ class BandAccesses:
     touches: list[Touch] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
 
-    def places(self, touch: Touch, at: Values) -> list[Array] | None:
+    def places(self, touch: Touch, at: Values) -> list[Places] | None:
         """By axis the places that an access touches at a pass, every one once; None if it is not executed.
 
         Raises UnknownAccessError for places that are not known, or touched several times.
         """
-        extents = [(var, self.number(extent, at)) for var, extent in touch.loops if var not in at]
-        if any(extent == 0 for _, extent in extents):
+        extents = {var: self.number(extent, at) for var, extent in touch.loops if var not in at}
+        if 0 in extents.values():
             return None
-        left = {var: extent for var, extent in extents if extent > 1}
+        left = {var: extent for var, extent in extents.items() if extent > 1}
         found = []
         for place in touch.indices:
-            steps, start = self._linear(touch, place, [var for var, _ in extents])
-            offsets = np.zeros(1, np.int64)
-            for var, step in steps.items():
-                if var in left:
-                    offsets = np.add.outer(offsets, step * np.arange(left.pop(var))).reshape(-1)
-                elif dict(extents)[var] > 1:
-                    raise self._several_times(touch)
-            found.append(self.number(start, at) + offsets)
-        if left or any(len(np.unique(axis)) != len(axis) for axis in found):
+            steps, start = self._linear(touch, place, list(extents))
+            loops = [(step, left.pop(var)) for var, step in steps.items() if var in left]
+            if len(loops) < sum(extents[var] > 1 for var in steps):
+                raise self._several_times(touch)  # one loop moves along two axes
+            axis = _sums(self.number(start, at), loops)
+            if axis is None:
+                raise self._several_times(touch)
+            found.append(axis)
+        if left:
             raise self._several_times(touch)
         return found
 
@@ -272,6 +274,28 @@ class _Walk:
             places = tuple(substituted(i, self.values) for i in indices)
             conditions = (*self.conditions, *inside)
             self.result.touches.append(Touch(buffer, written, places, loops, conditions, self.section, self.step))
+
+
+def _sums(start: int, loops: list[tuple[int, int]]) -> Places | None:
+    """``start`` and the sums of multiples of steps, for loops of (step, extent); None if one comes several times.
+
+    A range where they leave no gap, which says so of millions of places at once.
+    """
+    ordered = sorted(loops, key=lambda loop: abs(loop[0]))
+    covered = 1
+    for step, extent in ordered:
+        if step != covered:
+            break
+        covered *= extent
+    else:
+        return range(start, start + covered)
+    offsets, reach = np.array([start]), 0
+    apart = True
+    for step, extent in ordered:
+        apart &= abs(step) > reach
+        reach += abs(step) * (extent - 1)
+        offsets = np.add.outer(offsets, step * np.arange(extent)).reshape(-1)
+    return offsets if apart or len(np.unique(offsets)) == len(offsets) else None
 
 
 def _flat(stmt: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tvm_fusion.cost_models.sizes import bytes_of, dtype_bits
 from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, buffer_bytes
-from tvm_fusion.passes.lowering.band_accesses import BandAccesses, Touch, Values
+from tvm_fusion.passes.lowering.band_accesses import BandAccesses, Places, Touch, Values
 from tvm_fusion.passes.relax_tools import Array
 
 
@@ -120,7 +120,7 @@ class _Crossing:
     def _elements(self, touches: list[Touch], at: Values) -> int:
         """Elements that cross in a pass."""
         found = [places for touch in touches if (places := self.seen.places(touch, at)) is not None]
-        key = tuple(axis.tobytes() for places in found for axis in places)
+        key = tuple(axis if isinstance(axis, range) else axis.tobytes() for places in found for axis in places)
         if key in self.known and not self.written:
             return self.known[key]
         now = np.zeros(self.shape, bool)
@@ -135,10 +135,14 @@ class _Crossing:
         self.known[key] = int(now.sum())
         return self.known[key]
 
-    def _mark(self, now: Array, places: list[Array]) -> None:
-        if any(axis.min() < 0 or axis.max() >= size for axis, size in zip(places, self.shape, strict=True)):
-            raise UnknownAccessError(f"parameter {self.param.name!r} is read or written outside of its shape")
-        part = np.ix_(*places)
+    def _mark(self, now: Array, places: list[Places]) -> None:
+        for axis, size in zip(places, self.shape, strict=True):
+            lowest, highest = (axis[0], axis[-1]) if isinstance(axis, range) else (axis.min(), axis.max())
+            if lowest < 0 or highest >= size:
+                raise UnknownAccessError(f"parameter {self.param.name!r} is read or written outside of its shape")
+        part: Any = tuple(slice(axis[0], axis[-1] + 1) for axis in places if isinstance(axis, range))
+        if len(part) < len(places):
+            part = np.ix_(*(np.asarray(axis) for axis in places))
         if now[part].any():
             raise self._several_times()
         now[part] = True

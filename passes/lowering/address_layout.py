@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# Orders that are tried where the first ones leave gaps: so many, and fewer where there are more than 20 things.
+# Random orders that are tried where others leave gaps: so many, fewer where there are more than 20 things; and how
+# often one of them is mended.
 TRIES, WORK = 200, 4000
+ROUNDS = 8
 
 
 class Stay(NamedTuple):
@@ -27,17 +29,21 @@ def address_layout(stays: Sequence[Stay], alignment: int = 1) -> list[int]:
     """An address for each, a multiple of ``alignment``, so that what is there at one time does not overlap.
 
     Each is put at the lowest address that is free while it is there, in several orders, of which the best one counts;
-    the search ends when no more is needed than the most that is there at one time. The same stays get the same layout.
+    what came to lie beyond the least that is needed at one time is put first in the next round. The search ends when no
+    more is needed than that. The same stays get the same layout.
     """
     least = _most_at_once(stays, alignment)
     best: tuple[int, list[int]] | None = None
-    for order in _orders(stays):
-        addresses = _first_fit(stays, order, alignment)
-        end = layout_end(stays, addresses)
-        if best is None or end < best[0]:
-            best = end, addresses
-        if best[0] <= least:
-            break
+    for start in _orders(stays):
+        order = start
+        for _ in range(ROUNDS):
+            addresses = _first_fit(stays, order, alignment)
+            end = layout_end(stays, addresses)
+            if best is None or end < best[0]:
+                best = end, addresses
+            if best[0] <= least:
+                return best[1]
+            order = sorted(order, key=lambda k: addresses[k] + stays[k].size_bytes <= least)
     return best[1] if best is not None else []
 
 
@@ -58,28 +64,25 @@ def _most_at_once(stays: Sequence[Stay], alignment: int) -> int:
     )
 
 
-def _orders(stays: Sequence[Stay]) -> list[list[int]]:
-    every = range(len(stays))
+def _orders(stays: Sequence[Stay]) -> Iterator[list[int]]:
+    every = list(range(len(stays)))
     if len({(stay.first, stay.last) for stay in stays}) <= 1:  # one after another
-        return [list(every)]
+        yield every
+        return
     length = [stay.last - stay.first for stay in stays]
     size = [stay.size_bytes for stay in stays]
-    keys = [
+    keys: tuple[Callable[[int], Any], ...] = (
         lambda k: (-size[k], -length[k], k),
         lambda k: (-length[k], -size[k], k),
         lambda k: (-size[k] * (length[k] + 1), k),
         lambda k: (stays[k].first, -size[k], k),
         lambda k: (-stays[k].last, -size[k], k),
-    ]
-    found = [sorted(every, key=key) for key in keys]
+    )
+    for key in keys:
+        yield sorted(every, key=key)
     random = np.random.default_rng(0)
-    start = found[0]
-    for _ in range(min(TRIES, WORK // len(stays))):  # the largest first, with places exchanged
-        order = list(start)
-        for a, b in random.integers(len(stays), size=(3, 2)):
-            order[a], order[b] = order[b], order[a]
-        found.append(order)
-    return found
+    for _ in range(min(TRIES, WORK // len(stays))):
+        yield random.permutation(len(stays)).tolist()
 
 
 def _first_fit(stays: Sequence[Stay], order: Sequence[int], alignment: int) -> list[int]:

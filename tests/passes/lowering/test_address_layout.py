@@ -74,5 +74,11 @@ def test_by_hand(stays: list[Stay], end: int) -> None:
     assert layout_end(stays, address_layout(stays)) == end
 
 
+def test_what_lies_in_the_way_is_put_elsewhere() -> None:
+    """By size the third has the lowest address, where it leaves no room for the last one; as in EfficientNet-B0."""
+    stays = [Stay(2, 1, 6), Stay(250, 0, 1), Stay(250, 1, 2), Stay(3, 1, 7), Stay(245, 3, 6), Stay(247, 2, 3)]
+    assert layout_end(stays, address_layout(stays)) == most_at_once(stays) == 505
+
+
 def test_what_is_always_there_lies_in_its_order() -> None:
     assert address_layout([Stay(5, 0, 0), Stay(9, 0, 0), Stay(1, 0, 0)], 4) == [0, 8, 20]

@@ -140,6 +140,33 @@ def test_threads(cli: Cli, network: Path, image: Path, tmp_path: Path) -> None:
     assert "shared by up to 2 threads" in (tmp_path / "2" / "memory.md").read_text()
 
 
+def test_groups_in_bands(cli: Cli, network: Path, compiled: Path, image: Path, tmp_path: Path) -> None:
+    """A plan with one group in bands and one in line buffers: report, map and results."""
+    groups = [
+        {"operators": [0, 1, 2], "scheme": "brr", "parameters": {"bands": 4, "kept": [2]}},
+        {"operators": [3, 4], "scheme": "lbdf"},
+    ]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"groups": groups}))
+    out = tmp_path / "out"
+    command = ["compile", network, "--plan", plan, "-o", out, "--png", tmp_path / "map.png", "--buffer", "8KiB"]
+    outcome = cli(*command, "--activation-bits", "dtype", "--weight-bits", "dtype")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 groups: 1 in bands, 1 in line buffers" in outcome.out
+    bands, _ = groups_of(out)
+    assert bands["parameters"] == groups[0]["parameters"]
+    assert json.loads((out / "plan.json").read_text())["groups"][0]["parameters"] == groups[0]["parameters"]
+    assert bands["lowered"]["buffer_bytes"] == bands["lowered"]["end_bytes"] == bands["buffer_bytes"]
+    assert bands["lowered"]["dram_bytes"] == bands["dram_bytes"]["total"]
+    spans = {m["name"]: (m["address"], m["address"] + m["bytes"]) for m in bands["lowered"]["memory_map"]}
+    assert sum(end - first for first, end in spans.values()) > bands["buffer_bytes"]  # some share addresses
+    for folder, name in ((out, "a.npy"), (compiled, "b.npy")):
+        assert cli("run", folder, "--input", image, "-o", tmp_path / name).code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), rtol=1e-4, atol=1e-5)
+    refused = cli(*command[:-1], bands["buffer_bytes"] - 1, "--activation-bits", "dtype", "--weight-bits", "dtype")
+    refused.refused("fused_group_0", f"end at byte {bands['buffer_bytes']}")
+
+
 def test_threads_that_are_none(cli: Cli, network: Path, tmp_path: Path) -> None:
     cli("compile", network, "-o", tmp_path / "out", "--threads", 0).refused("--threads 0", "at least 1")
     refused = cli("compile", network, "-o", tmp_path / "out", "--threads", 2, "--target", "c")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,6 +64,9 @@ class WindowKernel:
         else:
             self.tile = best_tile(self.columns.size, registers, vectors.accumulators)
         self.parts = lane_parts(self.channels, self.lanes, self.tile.vectors)
+        # Of one channel at a time the input channels are vectors, 0 where there are too few.
+        alone = most == 1 < self.channels and not window.depthwise and window.inputs >= lanes
+        self.input_lanes = lanes if alone else 0
 
     def whole(self, height: int) -> WindowKernel | None:
         """The kernel for all ``height`` rows at once; None where the window reaches across rows or columns."""
@@ -200,6 +204,7 @@ class _Channels:
         self.row, self.image, self.load, self.store = row, image, load, store
         self.group, self.first, self.lanes = group, first, list(lanes)
         self.width = sum(lanes)
+        self.slots = kernel.input_lanes or self.width  # sums of a column
         whole = group * index(self.window.outputs) + first if not self.window.depthwise else first
         self.channel = whole
         self.weights = whole * index(kernel.channel_weights)
@@ -229,9 +234,12 @@ class _Channels:
 
     def tile(self, start: Any, count: int, known: int | None = None) -> Any:
         """``count`` columns from ``start``, whose number is ``known`` where some of their taps are outside."""
-        sums = tirx.decl_buffer([index(count * self.width)], self.kernel.dtype, name="sums", scope=REGISTER_SCOPE)
+        sums = tirx.decl_buffer([index(count * self.slots)], self.kernel.dtype, name="sums", scope=REGISTER_SCOPE)
         zero = self.window.block.init
-        begin = self._each(0, count, lambda column, at: BufferStore(sums, zero, [column * index(self.width) + at]))
+        lanes = [self.slots] if self.kernel.input_lanes else self.lanes
+        begin = self._each(
+            0, count, lambda column, at: BufferStore(sums, zero, [column * index(self.slots) + at]), lanes
+        )
         end = self._each(0, count, lambda column, at: self._stored(sums, start, column, at))
         return sequence([tirx.AllocBuffer(sums), begin, *self._rows(sums, start, count, known), end])
 
@@ -261,6 +269,8 @@ class _Channels:
         return statements
 
     def _inputs(self, sums: Any, start: Any, columns: list[int], tap_row: Any, tap: Any) -> Any:
+        if self.kernel.input_lanes:
+            return self._input_vectors(sums, start, columns, tap_row, tap)
         inputs = self.window.inputs
         one = counter("input", inputs)
         place = (tap_row * index(self.window.columns.kernel) + tap) * index(inputs) + one
@@ -272,6 +282,38 @@ class _Channels:
             return BufferStore(sums, sums[where[0]] + value, where)
 
         return loop_nest([(one, inputs)], self._each(columns[0], len(columns), add))
+
+    def _input_vectors(self, sums: Any, start: Any, columns: list[int], tap_row: Any, tap: Any) -> Any:
+        """Of one output channel: every lane sums up input channels of its own."""
+        inputs, lanes = self.window.inputs, self.slots
+        whole, rest = divmod(inputs, lanes)
+        statements = []
+        for first, number, count in ((0, whole, lanes), (whole * lanes, 1, rest)):
+            if not count:
+                continue
+            vector = counter("inputs", number)
+            begin = index(first) + vector * index(lanes)
+
+            def add(column: Any, at: Any, begin: Any = begin) -> Any:
+                one = begin + at
+                place = (tap_row * index(self.window.columns.kernel) + tap) * index(inputs) + one
+                value = self._product(start + column, index(0), (one, tap_row, tap), simplified(self.weights + place))
+                where = [column * index(lanes) + at]
+                return BufferStore(sums, sums[where[0]] + value, where)
+
+            statements.append(loop_nest([(vector, number)], self._each(columns[0], len(columns), add, [count])))
+        return sequence(statements)
+
+    def _total(self, sums: Any, column: Any, at: Any) -> Any:
+        """The finished sum of a column and a channel of the tile."""
+        lanes = self.kernel.input_lanes
+        if not lanes:
+            return sums[column * index(self.width) + at]
+        return functools.reduce(
+            lambda total, lane: total + sums[column * index(lanes) + index(lane)],
+            range(1, lanes),
+            sums[column * index(lanes)],
+        )
 
     def _product(self, column: Any, lane: Any, taps: tuple[Any, Any, Any], weight: Any) -> Any:
         window = self.window
@@ -292,7 +334,7 @@ class _Channels:
         block = kernel.last or self.window.block
         values = self._places(block, self.channel + at, start + column)
         places = [simplified(substituted(place, values)) for place in block.indices]
-        total = sums[column * index(self.width) + at]
+        total = self._total(sums, column, at)
         if kernel.last is None:
             return self.store(places, total)
 
@@ -312,12 +354,15 @@ class _Channels:
         values = {window.channel_axis: channel, window.column_axis: column, window.image_axis: self.image}
         return {var: values.get(axis, row) for axis, var in enumerate(block.indices) if isinstance(var, Var)}
 
-    def _each(self, first: int, count: int, statement: Callable[[Any, Any], Any]) -> Any:
-        """``statement(column, channel of the tile)`` for some columns and all channels of the tile."""
+    def _each(
+        self, first: int, count: int, statement: Callable[[Any, Any], Any], vectors: Sequence[int] | None = None
+    ) -> Any:
+        """``statement(column, channel of the tile)`` for some columns and all channels of the tile, or all lanes of
+        ``vectors``."""
         column = counter("column", count)
         body = []
         start = 0
-        for lanes in self.lanes:
+        for lanes in vectors or self.lanes:
             lane = counter("lane", lanes)
             body.append(vectorized(lane, lanes, statement(index(first) + column, index(start) + lane)))
             start += lanes

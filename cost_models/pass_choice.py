@@ -1,0 +1,101 @@
+"""The choice of the chains to split off and of the weights to keep: least DRAM access among what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from tvm_fusion.cost_models.pass_group import PassGroup
+from tvm_fusion.graph.graph import members
+
+if TYPE_CHECKING:
+    from tvm_fusion.cost_models.multi_pass import MultiPass
+
+# Up to so many chains every set of them is in question; beyond, sets that one gets by joining chain after chain.
+_EXHAUSTIVE_UNITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PassChoice:
+    """Chains split off (masks of their heads; see :class:`Chains`) and operators whose weights are kept throughout."""
+
+    group: PassGroup
+    kept: int
+    buffer_bytes: int
+    dram_bytes: int
+
+
+def least_traffic(model: MultiPass, mask: int) -> PassChoice | None:
+    """The choice that moves least among those that fit; None if none is found.
+
+    With up to four chains every set of them is tried. With more, all are split off first, and then as long as it saves
+    something and fits, the one whose hold saves most is not.
+    """
+    units = model.chains.units(mask)
+    if not units:
+        return None
+    if len(units) <= _EXHAUSTIVE_UNITS:
+        return _best(model, mask, list(_sets(units)), None)
+    best = _best(model, mask, [sum(units)], None)
+    split = units
+    while best is not None and len(split) > 1:
+        better = _best(model, mask, [sum(split) - unit for unit in split], best)
+        if better is None or better is best:
+            break
+        best = better
+        split = [unit for unit in split if unit & best.group.heads]
+    return best
+
+
+def least_requirement(model: MultiPass, mask: int) -> PassChoice | None:
+    """The choice that needs least on chip, fits or not; the one that moves least of equals. None without a chain."""
+    units = model.chains.units(mask)
+    if not units:
+        return None
+    sets = list(_sets(units)) if len(units) <= _EXHAUSTIVE_UNITS else [sum(units), *(sum(units) - u for u in units)]
+    groups = sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.lower_bound_bytes)
+    best: PassChoice | None = None
+    for group in groups:
+        if best is not None and group.lower_bound_bytes > best.buffer_bytes:
+            break
+        found = PassChoice(group, 0, group.requirement_bytes(0), group.dram_bytes(0))
+        if best is None or (found.buffer_bytes, found.dram_bytes) < (best.buffer_bytes, best.dram_bytes):
+            best = found
+    return best
+
+
+def _sets(units: list[int]) -> Iterator[int]:
+    for count in range(1, len(units) + 1):
+        for chosen in combinations(units, count):
+            yield sum(chosen)
+
+
+def _best(model: MultiPass, mask: int, sets: list[int], best: PassChoice | None) -> PassChoice | None:
+    """The choice that moves least: ``best``, or one of these sets of heads, the most promising first."""
+    groups = sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.least_dram_bytes)
+    buffer_bytes = model.accelerator.buffer_bytes
+    for group in groups:
+        if best is not None and group.least_dram_bytes >= best.dram_bytes:
+            break
+        if group.lower_bound_bytes > buffer_bytes or group.requirement_bytes(0) > buffer_bytes:
+            continue
+        kept = _kept(group, buffer_bytes)
+        moved = group.dram_bytes(kept)
+        if best is None or moved < best.dram_bytes:
+            best = PassChoice(group, kept, group.requirement_bytes(kept), moved)
+    return best
+
+
+def _kept(group: PassGroup, buffer_bytes: int) -> int:
+    """Operators whose weights to keep: those that are loaded most often first, the larger first of equals."""
+    again = {i: loads - 1 for i in members(group.mask) if (loads := group.loads(i)) > 1 and group.weight_bytes(i)}
+    everything = sum(1 << i for i in again)
+    if not again or group.requirement_bytes(everything) <= buffer_bytes:
+        return everything
+    kept = 0
+    for i in sorted(again, key=lambda i: (-again[i], -group.weight_bytes(i), i)):
+        if group.requirement_bytes(kept | 1 << i) <= buffer_bytes:
+            kept |= 1 << i
+    return kept

@@ -40,7 +40,7 @@ def simulate_passes(
 
 class _Pass(NamedTuple):
     executed: set[int]
-    results: set[int]  # made whole
+    written: set[int]
     scales: set[int]  # made to stay
 
 
@@ -57,16 +57,17 @@ def _passes(graph: OperatorGraph, inside: list[int], split: set[int]) -> list[_P
         level[i] = max((level[t] + (t in chain and op.height > 1) for t in operands), default=0)
     readers = {i: [c for c in graph.consumers[i] if c in group] for i in inside}
     scales = {i for i in chain if any(level[c] > level[i] for c in readers[i])}
-    results = {i for i in inside if i in graph.outputs or not readers[i] or set(graph.consumers[i]) - group}
+    outputs = {i for i in inside if i in graph.outputs or set(graph.consumers[i]) - group}
+    results = outputs | {i for i in inside if not readers[i]}  # nobody may want some of them
     found: list[_Pass] = []
     last = max(level.values())
     for number in range(last + 1):
         made = {i for i in scales if level[i] == number}
-        written = {i for p in found for i in p.results}
+        done = {i for p in found for i in p.executed}
         if number < last:
             waiting = [*made, *(i for i in results & chain if level[i] == number)]
         else:
-            waiting = [*(results - written)]
+            waiting = [*(results - done)]
         executed: set[int] = set()
         while waiting:
             i = waiting.pop()
@@ -74,7 +75,7 @@ def _passes(graph: OperatorGraph, inside: list[int], split: set[int]) -> list[_P
                 continue
             executed.add(i)
             waiting += [t for t in graph.operators[i].inputs if t in group]
-        found.append(_Pass(executed, results & executed - written, made))
+        found.append(_Pass(executed, outputs & executed - done, made))
     return found
 
 
@@ -82,7 +83,7 @@ class _PassExecution(RowExecution):
     """One pass of one image: LBDF with scales at hand, which nobody loads, and scales that stay when they are made."""
 
     def __init__(self, graph: OperatorGraph, accelerator: Accelerator, this: _Pass, scales: set[int]) -> None:
-        super().__init__(graph, mask_of(this.executed), accelerator, this.results)
+        super().__init__(graph, mask_of(this.executed), accelerator, this.written)
         self.at_hand = scales & set(self.outside)
         self.stay = this.scales
         self.keep = True

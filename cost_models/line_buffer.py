@@ -243,9 +243,7 @@ class _Execution:
         if not self.made[k]:
             make(k)
 
-    def _advance(
-        self, targets: list[tuple[int, int]], steps: int, make: Callable[[int], None], begin: int = 0
-    ) -> None:
+    def _advance(self, targets: list[tuple[int, int]], steps: int, make: Callable[[int], None], begin: int = 0) -> None:
         """Make the rows of each target (and what they need) in steps ``begin`` .. ``steps`` - 1, proportionally."""
         made = self.made
         divisor = steps

@@ -22,18 +22,16 @@ Where the specification leaves something open:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
-from tvm_fusion.cost_models.multi_pass_simulator import simulate_passes
 from tvm_fusion.cost_models.pass_bound import PassBound
 from tvm_fusion.cost_models.pass_chains import Chains
-from tvm_fusion.cost_models.pass_choice import least_requirement, least_traffic
+from tvm_fusion.cost_models.pass_choice import PassChoice, least_requirement, least_traffic
 from tvm_fusion.cost_models.pass_group import PassGroup
 from tvm_fusion.cost_models.scheme import GroupCost, TensorBuffer
-from tvm_fusion.cost_models.simulator import SimulationResult
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
@@ -41,15 +39,12 @@ from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
 _WEIGHTS = ("shared", "reloaded")
 
 
-class MultiPass:
+class MultiPassModel:
     """Requirement and traffic in passes of groups of one graph on one accelerator.
 
     Parameters of a group's cost: ``split``, the heads (accumulating operators) of the chains that are split off;
     ``kept``, the operators whose weights are kept throughout; ``weights``, "shared" or "reloaded".
     """
-
-    name: ClassVar[str] = "two-pass"
-    recomputes: ClassVar[bool] = True
 
     def __init__(self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None) -> None:
         self.graph = graph
@@ -74,12 +69,9 @@ class MultiPass:
         choice = least_traffic(self, mask) or least_requirement(self, mask)
         return None if choice is None else self._report(choice.group, choice.kept)
 
-    def simulate(self, cost: GroupCost, keep_timeline: bool = False) -> SimulationResult:
-        """Execute a group as its cost says; see :func:`simulate_passes`."""
-        mask, chosen = mask_of(cost.operators), cost.parameters
-        return simulate_passes(
-            self.graph, mask, self.accelerator, chosen["split"], chosen["kept"], chosen["weights"], keep_timeline
-        )
+    def choose(self, mask: int) -> PassChoice | None:
+        """The choice that moves least among those that fit the buffer; None if none does, or there is no chain."""
+        return least_traffic(self, mask)
 
     def growth_bound_bytes(self, mask: int) -> int:
         """Bytes that a group needs in passes or in LBDF, and all that it grows into; see :class:`PassBound`."""
@@ -102,7 +94,9 @@ class MultiPass:
         allowed = {"split", "kept", "weights"}
         if not set(parameters) <= allowed or "split" not in parameters:
             raise CostModelError(f"parameters {sorted(parameters)} of two-pass; allowed: split, and kept and weights")
-        heads = _operators(parameters["split"], mask & self.chains.heads, "split", "accumulating operators of the group")
+        heads = _operators(
+            parameters["split"], mask & self.chains.heads, "split", "accumulating operators of the group"
+        )
         kept = _operators(parameters.get("kept", []), mask, "kept", "operators of the group")
         weights = parameters.get("weights", "shared")
         if weights not in _WEIGHTS:
@@ -123,11 +117,9 @@ class MultiPass:
         recomputed = group.recomputed_macs()
         operators = tuple(members(group.mask))
         macs = recomputed + sum(graph.operators[i].macs * graph.operators[i].batch for i in operators)
-        energy = estimated_energy_pj(accelerator, sizes, 0, moved, macs)
-        energy += sum(estimated_energy_pj(accelerator, sizes, p.executed, 0, 0) for p in group.passes)
         return GroupCost(
             operators=operators,
-            scheme=self.name,
+            scheme="two-pass",
             valid=needed <= accelerator.buffer_bytes,
             buffer_bytes=needed,
             buffers=buffers,
@@ -137,7 +129,7 @@ class MultiPass:
             weight_bytes=group.moved_weight_bytes(kept),
             macs=macs,
             estimated_cycles=estimated_cycles(accelerator, moved, macs),
-            estimated_energy_pj=energy,
+            estimated_energy_pj=estimated_energy_pj(accelerator, sizes, group.mask, moved, macs),
             recomputed_macs=recomputed,
             parameters={
                 "split": list(members(group.heads)),

@@ -64,10 +64,8 @@ def _passes(graph: OperatorGraph, inside: list[int], split: set[int]) -> list[_P
     for number in range(last + 1):
         made = {i for i in scales if level[i] == number}
         done = {i for p in found for i in p.executed}
-        if number < last:
-            waiting = [*made, *(i for i in results & chain if level[i] == number)]
-        else:
-            waiting = [*(results - done)]
+        ended = {i for i in results & chain if level[i] == number}
+        waiting = [*(made | ended if number < last else results - done)]
         executed: set[int] = set()
         while waiting:
             i = waiting.pop()
@@ -190,7 +188,9 @@ class _Run:
 
     def _load_weights(self, operators: Collection[int]) -> None:
         self.here |= set(operators)
-        self._event(self._weight_bytes() + sum(self.scales.values()), "weights", sum(self.weights[i] for i in operators))
+        self._event(
+            self._weight_bytes() + sum(self.scales.values()), "weights", sum(self.weights[i] for i in operators)
+        )
 
     def _replay(self, execution: _PassExecution, others: int, image: int) -> None:
         """The events of a pass, with what else is on chip."""

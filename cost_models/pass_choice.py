@@ -11,7 +11,7 @@ from tvm_fusion.cost_models.pass_group import PassGroup
 from tvm_fusion.graph.graph import members
 
 if TYPE_CHECKING:
-    from tvm_fusion.cost_models.multi_pass import MultiPass
+    from tvm_fusion.cost_models.multi_pass import MultiPassModel
 
 # Up to so many chains every set of them is in question; beyond, sets that one gets by joining chain after chain.
 _EXHAUSTIVE_UNITS = 4
@@ -27,7 +27,7 @@ class PassChoice:
     dram_bytes: int
 
 
-def least_traffic(model: MultiPass, mask: int) -> PassChoice | None:
+def least_traffic(model: MultiPassModel, mask: int) -> PassChoice | None:
     """The choice that moves least among those that fit; None if none is found.
 
     With up to four chains every set of them is tried. With more, all are split off first, and then as long as it saves
@@ -49,7 +49,7 @@ def least_traffic(model: MultiPass, mask: int) -> PassChoice | None:
     return best
 
 
-def least_requirement(model: MultiPass, mask: int) -> PassChoice | None:
+def least_requirement(model: MultiPassModel, mask: int) -> PassChoice | None:
     """The choice that needs least on chip, fits or not; the one that moves least of equals. None without a chain."""
     units = model.chains.units(mask)
     if not units:
@@ -72,7 +72,7 @@ def _sets(units: list[int]) -> Iterator[int]:
             yield sum(chosen)
 
 
-def _best(model: MultiPass, mask: int, sets: list[int], best: PassChoice | None) -> PassChoice | None:
+def _best(model: MultiPassModel, mask: int, sets: list[int], best: PassChoice | None) -> PassChoice | None:
     """The choice that moves least: ``best``, or one of these sets of heads, the most promising first."""
     groups = sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.least_dram_bytes)
     buffer_bytes = model.accelerator.buffer_bytes
@@ -90,12 +90,13 @@ def _best(model: MultiPass, mask: int, sets: list[int], best: PassChoice | None)
 
 def _kept(group: PassGroup, buffer_bytes: int) -> int:
     """Operators whose weights to keep: those that are loaded most often first, the larger first of equals."""
-    again = {i: loads - 1 for i in members(group.mask) if (loads := group.loads(i)) > 1 and group.weight_bytes(i)}
+    weights = group.model.sizes.weight_bytes
+    again = [i for i in members(group.loaded_again) if weights[i]]
     everything = sum(1 << i for i in again)
     if not again or group.requirement_bytes(everything) <= buffer_bytes:
         return everything
     kept = 0
-    for i in sorted(again, key=lambda i: (-again[i], -group.weight_bytes(i), i)):
+    for i in sorted(again, key=lambda i: (-group.loads(i), -weights[i], i)):
         if group.requirement_bytes(kept | 1 << i) <= buffer_bytes:
             kept |= 1 << i
     return kept

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tvm_fusion.cost_models.pass_division import divide
 from tvm_fusion.graph.graph import members
 
 if TYPE_CHECKING:
-    from tvm_fusion.cost_models.multi_pass import MultiPass
+    from tvm_fusion.cost_models.multi_pass import MultiPassModel
 
 
 class PassGroup:
@@ -19,7 +20,7 @@ class PassGroup:
     of the next image after the last one) uses them too. All bytes are for the whole batch.
     """
 
-    def __init__(self, model: MultiPass, mask: int, heads: int, shared: bool = True) -> None:
+    def __init__(self, model: MultiPassModel, mask: int, heads: int, shared: bool = True) -> None:
         self.model, self.mask, self.heads, self.shared = model, mask, heads, shared
         self.passes = divide(model.chains, mask, heads)
         self.batch = model.graph.batch
@@ -59,9 +60,7 @@ class PassGroup:
     def requirement_bytes(self, kept: int) -> int:
         """The pass that needs most: its line buffers, its weights and those kept."""
         weights = self.model.sizes.weights
-        needed = (
-            lines + weights(p.executed | kept) for lines, p in zip(self.line_bytes, self.passes, strict=True)
-        )
+        needed = (lines + weights(p.executed | kept) for lines, p in zip(self.line_bytes, self.passes, strict=True))
         return max(needed)
 
     def dram_bytes(self, kept: int) -> int:
@@ -70,21 +69,36 @@ class PassGroup:
 
     def moved_weight_bytes(self, kept: int) -> int:
         """Weights: kept ones once, others whenever they are loaded."""
-        return sum(self.weight_bytes(i) * (1 if kept >> i & 1 else self.loads(i)) for i in members(self.mask))
-
-    def weight_bytes(self, i: int) -> int:
-        """Weights of operator ``i``."""
-        return self.model.sizes.weight_bytes[i]
+        weights = self.model.sizes.weights
+        if not self.loaded_again & ~kept:
+            return weights(self.mask)
+        first, later = self._loaded
+        moved = weights(kept) + sum(weights(loaded & ~kept) for loaded in first)
+        return moved + (self.batch - 1) * sum(weights(loaded & ~kept) for loaded in later)
 
     def loads(self, i: int) -> int:
-        """How often the weights of an operator are loaded that are not kept."""
-        used = [p.executed >> i & 1 for p in self.passes]
+        """How often the weights of an operator are loaded if they are not kept."""
+        first, later = self._loaded
+        return sum(m >> i & 1 for m in first) + (self.batch - 1) * sum(m >> i & 1 for m in later)
+
+    @cached_property
+    def loaded_again(self) -> int:
+        """Operators whose weights are loaded more than once unless they are kept."""
+        first, later = self._loaded
+        once = again = 0
+        for loaded in (*first, *later) if self.batch > 1 else first:
+            again |= once & loaded
+            once |= loaded
+        return again
+
+    @cached_property
+    def _loaded(self) -> tuple[list[int], list[int]]:
+        """Operators whose weights each pass loads, kept ones aside: in the first image, and in a later one."""
+        used = [p.executed for p in self.passes]
         if not self.shared:
-            return self.batch * sum(used)
-        before = [0, *used[:-1]]
-        first = sum(now and not last for now, last in zip(used, before, strict=True))
-        before[0] = used[-1]
-        return first + (self.batch - 1) * sum(now and not last for now, last in zip(used, before, strict=True))
+            return used, used
+        gaps = [now & ~before for before, now in pairwise(used)]
+        return [used[0], *gaps], [used[0] & ~used[-1], *gaps]
 
     def recomputed_macs(self) -> int:
         """MACs beyond once of every row, for the whole batch."""

@@ -22,8 +22,8 @@ class SimulationResult:
 
     ``buffer_bytes`` is the requirement: ``buffers`` and the resident weights, each at its own peak.
     ``peak_occupancy_bytes`` is the most that was on chip at one moment, weights included.
-    ``recomputed_macs``: executed beyond once, by schemes that choose to. ``timeline`` (if kept) has one entry an event: (number, occupancy in bytes, DRAM bytes so far);
-    the first is the loading of the weights.
+    ``timeline`` (if kept) has one entry an event: (number, occupancy in bytes, DRAM bytes so far);
+    the first is the loading of the weights. ``recomputed_macs``: executed beyond once in a scheme that chooses to.
     """
 
     buffer_bytes: int

@@ -31,9 +31,7 @@ def accelerators() -> st.SearchStrategy[Accelerator]:
 
 
 @st.composite
-def operator_graphs(
-    draw: Draw, max_operators: int = 12, regular: bool = False, chains: bool = False
-) -> OperatorGraph:
+def operator_graphs(draw: Draw, max_operators: int = 12, regular: bool = False, chains: bool = False) -> OperatorGraph:
     """Graphs with every kind of row demand, branches, skips, several inputs and outputs.
 
     ``regular``: tall maps and constant strides only, where the fast form can jump over periods. ``chains``: every
@@ -227,7 +225,7 @@ def _gate(draw: Draw, b: Builder) -> None:
 
 
 def _excite(draw: Draw, b: Builder) -> None:
-    """A block with squeeze-and-excite: a scale of any map, also of one that is a scale's own, for any of this height."""
+    """A block with squeeze-and-excite; the map that is multiplied may be another one of this height."""
     source = _source(draw, b, lambda t: _is_map(t) and t.height > 1)
     if source is None:
         return

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.graphs import everything
 from tests.strategies import accelerators, group_masks, operator_graphs
-from tvm_fusion.cost_models.multi_pass import MultiPass
 from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.cost_models.schemes.multi_pass import MultiPass
+from tvm_fusion.cost_models.simulator import RowExecution
 from tvm_fusion.graph import OperatorGraph
 from tvm_fusion.graph.graph import members
 
@@ -17,8 +18,8 @@ FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_healt
 MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def assert_equal_to_simulator(model: MultiPass, cost: GroupCost) -> None:
-    slow = model.simulate(cost, keep_timeline=True)
+def assert_equal_to_simulator(scheme: MultiPass, cost: GroupCost) -> None:
+    slow = scheme.simulate(cost, keep_timeline=True)
     assert slow.buffers == cost.buffers
     assert slow.buffer_bytes == cost.buffer_bytes
     assert (slow.input_bytes, slow.output_bytes, slow.weight_bytes) == (
@@ -34,20 +35,20 @@ def assert_equal_to_simulator(model: MultiPass, cost: GroupCost) -> None:
     assert list(moved) == sorted(moved)
     assert min(occupancy) >= 0
     mask = sum(1 << i for i in cost.operators)
-    sizes = model.sizes
+    sizes = scheme.sizes
     input_bytes, output_bytes = sizes.boundary_bytes(mask)
     assert cost.input_bytes >= input_bytes
     assert cost.output_bytes == output_bytes
     assert cost.weight_bytes >= sizes.weights(mask)
-    assert model.growth_bound_bytes(mask) <= cost.buffer_bytes
+    assert scheme.growth_bound_bytes(mask) <= cost.buffer_bytes
     assert cost.recomputed_macs >= 0
 
 
-def draw_parameters(data: st.DataObject, model: MultiPass, mask: int) -> dict[str, object]:
+def draw_parameters(data: st.DataObject, scheme: MultiPass, mask: int) -> dict[str, object]:
     """Any parameters that split something off."""
-    units = model.chains.units(mask)
+    units = scheme.model.chains.units(mask)
     assume(units)
-    heads = data.draw(st.sets(st.sampled_from(list(members(mask & model.chains.heads)))))
+    heads = data.draw(st.sets(st.sampled_from(list(members(mask & scheme.model.chains.heads)))))
     # At least one chain that somebody waits for.
     heads |= set(members(data.draw(st.sampled_from(units))))
     kept = data.draw(st.sets(st.sampled_from(list(members(mask)))))
@@ -59,15 +60,15 @@ def draw_parameters(data: st.DataObject, model: MultiPass, mask: int) -> dict[st
 
 
 def compare(data: st.DataObject, graph: OperatorGraph, masks: list[int]) -> None:
-    model = MultiPass(graph, data.draw(accelerators()))
+    scheme = MultiPass(graph, data.draw(accelerators()))
     for mask in masks:
-        cost = model.cost(mask)
-        assert (cost is None) == (not model.chains.units(mask))
+        cost = scheme.cost(mask)
+        assert (cost is None) == (not scheme.model.chains.units(mask))
         if cost is not None:
-            assert_equal_to_simulator(model, cost)
-            given_ = model.cost(mask, draw_parameters(data, model, mask))
+            assert_equal_to_simulator(scheme, cost)
+            given_ = scheme.cost(mask, draw_parameters(data, scheme, mask))
             assert given_ is not None
-            assert_equal_to_simulator(model, given_)
+            assert_equal_to_simulator(scheme, given_)
 
 
 @given(data=st.data(), graph=operator_graphs(chains=True))
@@ -103,15 +104,13 @@ def test_many_groups(regular: bool, data: st.DataObject) -> None:
 @FEW
 def test_line_buffers_of_a_pass_without_jumps(data: st.DataObject, graph: OperatorGraph) -> None:
     """A group whose last operators are all of one row is executed as a sequence, in which periods are skipped."""
-    model = MultiPass(graph, data.draw(accelerators()))
+    scheme = MultiPass(graph, data.draw(accelerators()))
     mask = everything(graph) & ~sum(1 << i for i in range(len(graph)) if graph.successor_masks[i] == 0)
-    heads = [i for i in members(mask) if model.chains.heads >> i & 1]
+    heads = [i for i in members(mask) if scheme.model.chains.heads >> i & 1]
     assume(heads)
     head = data.draw(st.sampled_from(heads))
     executed = graph.ancestor_masks[head] | 1 << head
-    from tvm_fusion.cost_models.simulator import RowExecution
-
-    run = RowExecution(graph, executed, model.accelerator, {head})
+    run = RowExecution(graph, executed, scheme.accelerator, {head})
     run.run()
     expected = {i: 0 if state.in_place else max(1, state.peak) for i, state in run.state.items()}
-    assert model.lines.lines(executed, {head}) == expected
+    assert scheme.model.lines.lines(executed, {head}) == expected

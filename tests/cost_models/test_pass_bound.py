@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.graphs import Builder, everything, residual_block, squeeze_and_excite
 from tests.strategies import accelerators, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.cost_models.multi_pass import MultiPass
+from tvm_fusion.cost_models.multi_pass import MultiPassModel
 from tvm_fusion.graph import OperatorGraph, RowDemand
 from tvm_fusion.graph.graph import members
 
@@ -22,7 +22,7 @@ FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_healt
 MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def least_requirement(model: MultiPass, mask: int) -> int:
+def least_requirement(model: MultiPassModel, mask: int) -> int:
     """Of LBDF and every division into passes."""
     heads = [1 << i for i in members(mask & model.chains.heads)]
     sets = chained.from_iterable(combinations(heads, count) for count in range(len(heads) + 1))
@@ -31,7 +31,7 @@ def least_requirement(model: MultiPass, mask: int) -> int:
 
 def grow(graph: OperatorGraph, accelerator: Accelerator, random: Random) -> None:
     """Along a random order, from a random place in it, in which any operator may come that is ready."""
-    model = MultiPass(graph, accelerator)
+    model = MultiPassModel(graph, accelerator)
     ready = [i for i in range(len(graph)) if not graph.predecessor_masks[i]]
     before = random.randrange(len(graph))
     ideal = group = bound = 0
@@ -61,7 +61,7 @@ def test_many_groups_that_grow(graph: OperatorGraph, accelerator: Accelerator, r
 
 
 def bound(graph: OperatorGraph, mask: int | None = None) -> int:
-    return MultiPass(graph, ACCELERATOR).growth_bound_bytes(everything(graph) if mask is None else mask)
+    return MultiPassModel(graph, ACCELERATOR).growth_bound_bytes(everything(graph) if mask is None else mask)
 
 
 def test_windows_weights_and_rows() -> None:
@@ -74,14 +74,14 @@ def test_windows_weights_and_rows() -> None:
 def test_a_skip_within_a_pass_counts() -> None:
     """Three 3 x 3 convolutions beside a skip hold 4 rows of the input, not 3."""
     graph = residual_block(3)
-    assert bound(graph) == MultiPass(graph, ACCELERATOR).lines.requirement_bytes(everything(graph))
+    assert bound(graph) == MultiPassModel(graph, ACCELERATOR).lines.requirement_bytes(everything(graph))
 
 
 def test_a_scale_is_no_reason_to_hold_a_map() -> None:
     """The second pass: a row of the input, of the map and of the result, the scale, and the weights of one of two."""
     graph = squeeze_and_excite()
     assert bound(graph) == 3 * 224 + 4 + 16
-    assert bound(graph) < MultiPass(graph, ACCELERATOR).lines.requirement_bytes(everything(graph))
+    assert bound(graph) < MultiPassModel(graph, ACCELERATOR).lines.requirement_bytes(everything(graph))
 
 
 def test_operators_in_different_passes_do_not_add_up() -> None:

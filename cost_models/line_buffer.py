@@ -238,7 +238,7 @@ class _Execution:
             if self.height[t] == 1:
                 if self.made[t] < rows:
                     self._make_one_row(t, make)
-            elif rows - self.made[t] > 2:
+            else:
                 self._advance([(t, rows)], rows, make, begin=self.made[t])
         if not self.made[k]:
             make(k)

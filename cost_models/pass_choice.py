@@ -50,11 +50,14 @@ def least_traffic(model: MultiPassModel, mask: int) -> PassChoice | None:
 
 
 def least_requirement(model: MultiPassModel, mask: int) -> PassChoice | None:
-    """The choice that needs least on chip, fits or not; the one that moves least of equals. None without a chain."""
+    """The choice that needs least on chip, fits or not; the one that moves least of equals. None without a chain.
+
+    With more than four chains all of them are split off.
+    """
     units = model.chains.units(mask)
     if not units:
         return None
-    sets = list(_sets(units)) if len(units) <= _EXHAUSTIVE_UNITS else [sum(units), *(sum(units) - u for u in units)]
+    sets = list(_sets(units)) if len(units) <= _EXHAUSTIVE_UNITS else [sum(units)]
     groups = sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.lower_bound_bytes)
     best: PassChoice | None = None
     for group in groups:

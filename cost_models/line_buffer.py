@@ -235,9 +235,10 @@ class _Execution:
         """Make the only row of ``k``: what it needs of each operand in turn, so that long ones can be jumped over."""
         for t, last in self.demands[k]:
             rows = last[0] + 1
+            if self.made[t] >= rows:
+                continue
             if self.height[t] == 1:
-                if self.made[t] < rows:
-                    self._make_one_row(t, make)
+                self._make_one_row(t, make)
             else:
                 self._advance([(t, rows)], rows, make, begin=self.made[t])
         if not self.made[k]:

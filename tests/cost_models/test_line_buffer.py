@@ -106,3 +106,9 @@ def test_a_single_row_demands_its_operands_in_their_order() -> None:
     pooled = b.pool(b.conv(-1, 1))
     b.add("concat", (1, 8, 1, 16), {skip: RowDemand("row"), pooled: RowDemand("row")})
     assert lines(b.graph())[-1] == 1
+
+
+def test_a_single_row_may_need_nothing() -> None:
+    b = Builder(height=16)
+    b.add("take", (1, 4, 1, 16), {b.conv(-1): RowDemand("table", first=(1,), last=(0,))})
+    assert lines(b.graph()) == {-1: 1, 0: 1, 1: 1}

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.simulator_agreement import difference, groups_of_random_plans
 from tests.graphs import everything, residual_block, squeeze_and_excite
+from tvm_fusion.cli.session import load_graph
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.cost_models.schemes.line_buffer import LineBuffers
@@ -35,3 +36,11 @@ def test_a_difference_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert difference(scheme, everything(graph)).startswith("buffers")
     with pytest.raises(NoAnswerError, match=r"by_hand, operators \[.*0.*\]: buffers"):
         groups_of_random_plans(graph, Accelerator(), 3, seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["efficientnet_b0", "ghostnet_100", "mobileone_s4"])
+def test_passes_of_real_networks(net: str) -> None:
+    graph = load_graph(net, 1, verbose=False)
+    _, distinct = groups_of_random_plans(graph, Accelerator(), 20, seed=0, scheme="two-pass", largest=60)
+    assert distinct >= 20

@@ -66,11 +66,13 @@ class MultiPassModel:
             raise CostModelError(f"group mask {mask:#x} is not one; allowed: operators 0 .. {last}, at least one")
         if parameters is not None:
             return self._report(*self._given(mask, parameters))
-        choice = least_traffic(self, mask) or least_requirement(self, mask)
+        choice = self.choose(mask) or least_requirement(self, mask)
         return None if choice is None else self._report(choice.group, choice.kept)
 
     def choose(self, mask: int) -> PassChoice | None:
         """The choice that moves least among those that fit the buffer; None if none does, or there is no chain."""
+        if self.growth_bound_bytes(mask) > self.accelerator.buffer_bytes:
+            return None
         return least_traffic(self, mask)
 
     def growth_bound_bytes(self, mask: int) -> int:

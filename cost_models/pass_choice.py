@@ -13,8 +13,8 @@ from tvm_fusion.graph.graph import members
 if TYPE_CHECKING:
     from tvm_fusion.cost_models.multi_pass import MultiPassModel
 
-# Up to so many chains every set of them is in question; beyond, sets that one gets by joining chain after chain.
-_EXHAUSTIVE_UNITS = 4
+# Up to so many chains every set of them is tried.
+_EXHAUSTIVE_UNITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,29 +30,47 @@ class PassChoice:
 def least_traffic(model: MultiPassModel, mask: int) -> PassChoice | None:
     """The choice that moves least among those that fit; None if none is found.
 
-    With up to four chains every set of them is tried. With more, all are split off first, and then as long as it saves
-    something and fits, the one whose hold saves most is not.
+    With up to five chains every set of them is tried. With more, chains are split off one after another, each time
+    the one that leaves the least requirement, until the group fits; then sets with one chain less or another one, as
+    long as that moves less.
     """
     units = model.chains.units(mask)
     if not units:
         return None
     if len(units) <= _EXHAUSTIVE_UNITS:
         return _best(model, mask, list(_sets(units)), None)
-    best = _best(model, mask, [sum(units)], None)
-    split = units
-    while best is not None and len(split) > 1:
-        better = _best(model, mask, [sum(split) - unit for unit in split], best)
-        if better is None or better is best:
+    best = _first_that_fits(model, mask, units)
+    while best is not None:
+        heads = best.group.heads
+        split = [unit for unit in units if unit & heads]
+        left = [unit for unit in units if not unit & heads]
+        fewer = [heads - unit for unit in split] if len(split) > 1 else []
+        others = [heads - unit + other for unit in split for other in left]
+        better = _best(model, mask, fewer + others, best)
+        if better is best:
             break
         best = better
-        split = [unit for unit in split if unit & best.group.heads]
     return best
+
+
+def _first_that_fits(model: MultiPassModel, mask: int, units: list[int]) -> PassChoice | None:
+    """See :func:`least_traffic`."""
+    heads, left = 0, units
+    while left:
+        groups = [model.group(mask, heads | unit) for unit in left]
+        group = min(groups, key=lambda group: (group.requirement_bytes(0), group.least_dram_bytes))
+        heads = group.heads
+        left = [unit for unit in left if not unit & heads]
+        found = _choice(group, None)
+        if found is not None:
+            return found
+    return None
 
 
 def least_requirement(model: MultiPassModel, mask: int) -> PassChoice | None:
     """The choice that needs least on chip, fits or not; the one that moves least of equals. None without a chain.
 
-    With more than four chains all of them are split off.
+    With more than five chains all of them are split off.
     """
     units = model.chains.units(mask)
     if not units:
@@ -77,17 +95,22 @@ def _sets(units: list[int]) -> Iterator[int]:
 
 def _best(model: MultiPassModel, mask: int, sets: list[int], best: PassChoice | None) -> PassChoice | None:
     """The choice that moves least: ``best``, or one of these sets of heads, the most promising first."""
-    groups = sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.least_dram_bytes)
-    buffer_bytes = model.accelerator.buffer_bytes
-    for group in groups:
+    for group in sorted((model.group(mask, heads) for heads in sets), key=lambda group: group.least_dram_bytes):
         if best is not None and group.least_dram_bytes >= best.dram_bytes:
             break
-        if group.lower_bound_bytes > buffer_bytes or group.requirement_bytes(0) > buffer_bytes:
-            continue
-        kept = _kept(group, buffer_bytes)
-        moved = group.dram_bytes(kept)
-        if best is None or moved < best.dram_bytes:
-            best = PassChoice(group, kept, group.requirement_bytes(kept), moved)
+        best = _choice(group, best)
+    return best
+
+
+def _choice(group: PassGroup, best: PassChoice | None) -> PassChoice | None:
+    """``best``, or this division if it fits and moves less."""
+    buffer_bytes = group.model.accelerator.buffer_bytes
+    if group.lower_bound_bytes > buffer_bytes or group.requirement_bytes(0) > buffer_bytes:
+        return best
+    kept = _kept(group, buffer_bytes)
+    moved = group.dram_bytes(kept)
+    if best is None or moved < best.dram_bytes:
+        best = PassChoice(group, kept, group.requirement_bytes(kept), moved)
     return best
 
 

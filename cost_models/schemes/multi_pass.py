@@ -43,14 +43,13 @@ class MultiPass(Scheme):
         )
 
     def fit(self, mask: int) -> Fit | None:
-        """The best choice; a bound first, as most groups that fit in no choice are told by it."""
+        """The best choice; nothing is chosen for a group that a bound says does not fit."""
         if not self.recompute or not self.model.chains.units(mask):
             return None
-        needed = self.growth_bound_bytes(mask)
-        choice = None if needed > self.accelerator.buffer_bytes else self.model.choose(mask)
+        choice = self.model.choose(mask)
         if choice is None:
             compulsory = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
-            return Fit(False, compulsory, max(needed, self.accelerator.buffer_bytes + 1))
+            return Fit(False, compulsory, max(self.growth_bound_bytes(mask), self.accelerator.buffer_bytes + 1))
         return Fit(True, choice.dram_bytes, choice.buffer_bytes, choice.group.recomputed_macs())
 
     def growth_bound_bytes(self, mask: int) -> int:

@@ -43,10 +43,10 @@ def traffic_without_keeping(model: MultiPassModel, mask: int) -> list[int]:
 @given(st.data(), operator_graphs(max_operators=10, chains=True))
 @FEW
 def test_the_choice_is_the_best_of_all(data: st.DataObject, graph: OperatorGraph) -> None:
-    """Up to four chains; with weights to choose from, what is kept is at least no worse than keeping none."""
+    """Up to five chains; with weights to choose from, what is kept is at least no worse than keeping none."""
     model = MultiPassModel(graph, data.draw(accelerators()))
     mask = everything(graph)
-    assume(1 <= len(model.chains.units(mask)) <= 4)
+    assume(1 <= len(model.chains.units(mask)) <= 5)
     possible = fitting_traffic(model, mask)
     choice = model.choose(mask)
     assert (choice is None) == (not possible)
@@ -73,10 +73,10 @@ def blocks(count: int, channels: int = 4) -> OperatorGraph:
     return b.graph()
 
 
-@pytest.mark.parametrize("buffer_bytes", [1500, 2500, 3000, 4000, 4400, 5000, 6000, 8000])
-def test_many_chains_are_joined_one_after_another(buffer_bytes: int) -> None:
-    """Six of them, where not every set is tried: still as good as the best of all sets."""
-    graph = blocks(6)
+@pytest.mark.parametrize("buffer_bytes", [2800, 3000, 3400, 4500, 5500, 6500, 8000])
+def test_of_many_chains_the_fewest_are_split_off(buffer_bytes: int) -> None:
+    """Seven of them, where not every set is tried: still as good as the best of all sets."""
+    graph = blocks(7)
     model = MultiPassModel(graph, Accelerator(buffer_bytes=buffer_bytes))
     choice = model.choose(everything(graph))
     possible = fitting_traffic(model, everything(graph))

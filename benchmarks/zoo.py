@@ -155,7 +155,7 @@ def main(
     for name in names:
         if name not in table:
             raise FusionError(f"network {name!r} is not in the zoo; allowed: {', '.join(table)}")
-    planning.check_algorithm(algorithm)
+    planning.Wanted(algorithm).check()
     options.accelerator_of(None, buffer)
     if child:
         family, source = table[child]

@@ -15,7 +15,7 @@ from tvm_fusion.graph import OperatorGraph
 from tvm_fusion.graph.graph import members
 
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def assert_equal_to_simulator(scheme: MultiPass, cost: GroupCost) -> None:

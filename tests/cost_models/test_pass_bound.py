@@ -19,7 +19,7 @@ from tvm_fusion.graph.graph import members
 
 ACCELERATOR = Accelerator()
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def least_requirement(model: MultiPassModel, mask: int) -> int:

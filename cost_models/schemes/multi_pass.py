@@ -24,6 +24,7 @@ class MultiPass(Scheme):
     """
 
     name = "two-pass"
+    recomputes = True
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True

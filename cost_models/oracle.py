@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.group_cache import GroupCache
 from tvm_fusion.cost_models.layerwise import layerwise_cost
 from tvm_fusion.cost_models.objective import Objective, check_objective, make_objective
 from tvm_fusion.cost_models.scheme import GroupCost
@@ -27,8 +28,9 @@ class Oracle:
 
     A group executes in that of ``schemes`` which is the cheapest by ``objective`` ("dram", "energy", "cycles") among
     those in which it fits the buffer; it is valid if there is one. A single operator may always execute layer by layer.
-    ``recompute`` False: no arithmetic is executed again to save traffic. Raises SchemeError for a name that is unknown
-    and for schemes of which none executes any operator of the graph, CostModelError if a cost is below what must move.
+    ``recompute`` False: no arithmetic is executed again to save traffic. ``cache``: what earlier runs found; this one
+    adds to it. Raises SchemeError for a name that is unknown and for schemes of which none executes any operator of the
+    graph, CostModelError if a cost is below what must move.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Oracle:
         schemes: str | Iterable[str] = LBDF,
         objective: str = "dram",
         recompute: bool = True,
+        cache: GroupCache | None = None,
     ) -> None:
         if not len(graph):
             raise CostModelError(f"network {graph.name!r} has no operator; at least one is needed")
@@ -54,6 +57,7 @@ class Oracle:
         self._made |= make_schemes([n for n in names if n != "lbdf"], graph, accelerator, self.sizes, recompute)
         self.schemes = {name: self._made[name] for name in names}
         self._ways = self._all_ways()
+        self.cache = cache or GroupCache()
         self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
         self._fits: dict[int, dict[str, Fit]] = {}
@@ -111,7 +115,8 @@ class Oracle:
         if found is None:
             found, least = {}, self.least_bytes(mask)
             for name, scheme in self._ways.items():
-                fit = scheme.fit(mask)
+                known = self.cache.fits[name]
+                fit = known[mask] if mask in known else known.setdefault(mask, scheme.fit(mask))
                 if fit is None:
                     continue
                 if fit.valid and fit.dram_bytes < least:
@@ -181,9 +186,10 @@ class Oracle:
         """The schemes, those that may compute something again also without: the least traffic need not be cheapest."""
         ways: dict[str, Scheme] = {}
         for name, scheme in self.schemes.items():
+            without = f"{name} without recomputation"
             if scheme.recompute and scheme.recomputes_by_choice:
-                ways[f"{name} without recomputation"] = type(scheme)(self.graph, self.accelerator, self.sizes, False)
-            ways[name] = scheme
+                ways[without] = type(scheme)(self.graph, self.accelerator, self.sizes, False)
+            ways[without if scheme.recomputes and not scheme.recompute else name] = scheme
         return ways
 
     def _unfused_bytes(self, mask: int) -> int:

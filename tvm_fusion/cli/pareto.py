@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tvm_fusion.cli import options
 from tvm_fusion.errors import SearchError
+
+if TYPE_CHECKING:
+    from tvm_fusion.cost_models.accelerator import Accelerator
 
 EXAMPLE = "Example: tvm-fusion pareto efficientnet_b3@300 --against macs --png front.png"
 _SIZES = "64KiB,96KiB,128KiB,192KiB,256KiB,384KiB,512KiB,768KiB,1MiB"
@@ -45,6 +48,7 @@ def pareto(
     scheme: options.Scheme = "auto",
     recompute: options.Recompute = True,
     seed: options.Seed = 0,
+    cache: options.CacheFolder = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -70,16 +74,19 @@ def pareto(
 
         new_figure()  # refuse now if there is no matplotlib
     graph = session.load_graph(net, batch, verbose)
+    from tvm_fusion.cost_models.group_cache import GroupCache
     from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.reports.front import front_json, front_table, plot_front
     from tvm_fusion.search.pareto import buffer_front, pareto_front
 
+    def make_oracle(accelerator: Accelerator) -> Oracle:
+        known = None if cache is None else GroupCache.in_folder(cache, graph, accelerator)
+        return Oracle(graph, accelerator, scheme, recompute=recompute, cache=known)
+
     if against == "buffer":
-        found = buffer_front(
-            graph, hardware, sizes, lambda other: Oracle(graph, other, scheme, recompute=recompute), seed=seed
-        )
+        found = buffer_front(graph, hardware, sizes, make_oracle, seed=seed)
     else:
-        found = pareto_front(graph, Oracle(graph, hardware, scheme, recompute=recompute), against, points, seed=seed)
+        found = pareto_front(graph, make_oracle(hardware), against, points, seed=seed)
     data = front_json(found, graph, against, accelerator=hardware.to_json(), seed=seed)
     if output is not None:
         write_text_atomic(output, json.dumps(data, indent=1) + "\n")

@@ -73,6 +73,7 @@ def pareto_front(
             open_pairs += [(left, middle), (middle, right)]
             if seen is not None:
                 seen(middle)
+    oracle.cache.save()
     return sorted(points, key=lambda point: (point.dram_bytes, point.other))
 
 
@@ -92,6 +93,7 @@ def buffer_front(
     for buffer_bytes in sorted(set(buffers)):
         oracle = make_oracle(replace(accelerator, buffer_bytes=buffer_bytes))
         found = _point(graph, oracle, search(graph, oracle, seed=seed))
+        oracle.cache.save()
         found = replace(found, other=max(cost.buffer_bytes for cost in found.evaluation.costs))
         if not points or found.dram_bytes < points[-1].dram_bytes:
             points.append(found)

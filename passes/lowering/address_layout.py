@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Random orders that are tried where others leave gaps: so many, fewer where there are more than 20 things; and how
+# Random orders that are tried where others leave gaps: so many, fewer where there are more than 66 things; and how
 # often one of them is mended.
-TRIES, WORK = 200, 4000
+TRIES, WORK = 60, 4000
 ROUNDS = 8
 
 

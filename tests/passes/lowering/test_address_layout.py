@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tvm_fusion.passes.lowering.address_layout import Stay, address_layout, layout_end
@@ -44,6 +44,7 @@ def least_end(stays: Sequence[Stay]) -> int:
     return best
 
 
+@settings(deadline=None)
 @given(STAYS, st.sampled_from((1, 4, 64)))
 def test_nothing_overlaps(stays: list[Stay], alignment: int) -> None:
     addresses = address_layout(stays, alignment)
@@ -54,6 +55,7 @@ def test_nothing_overlaps(stays: list[Stay], alignment: int) -> None:
     assert alignment > 1 or layout_end(stays, addresses) >= most_at_once(stays)
 
 
+@settings(deadline=None, max_examples=40)
 @given(STAYS.filter(lambda stays: len(stays) <= 6))
 def test_little_is_left_empty(stays: list[Stay]) -> None:
     """Never above the least of all layouts by more than a fifth, and mostly just that."""

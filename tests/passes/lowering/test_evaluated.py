@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import tirx
 
@@ -36,6 +36,7 @@ def no_loads(buffer: Any, _: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
+@settings(deadline=None)
 @given(x=st.lists(st.integers(-20, 20), min_size=1, max_size=5), y=st.integers(-20, 20))
 def test_arithmetic(name: str, x: list[int], y: int) -> None:
     expr, expected = CASES[name]

@@ -1,0 +1,38 @@
+"""LowerSchemes: every group by its scheme; one of a scheme without a lowering is named."""
+
+from __future__ import annotations
+
+import pytest
+import tvm
+
+from tests.passes.lowering.banded import ROOMY
+from tests.passes.modules import copied
+from tests.passes.networks import named
+from tvm_fusion.graph.plan import Group, PartitionPlan
+from tvm_fusion.passes import FuseByPlan, LowerBands, LowerLineBuffer, LowerSchemes
+from tvm_fusion.passes.attributes import SCHEME
+from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
+
+MIXED = PartitionPlan((Group((0, 1), "brr", {"bands": 2, "kept": []}), Group((2,), "layer"), Group((3, 4), "lbdf")))
+
+
+def lowered(mod: tvm.IRModule) -> list[bool]:
+    """Of each group whether it is a PrimFunc."""
+    return [isinstance(mod[f"fused_group_{k}"], tvm.tirx.PrimFunc) for k in range(3)]
+
+
+def test_each_pass_lowers_its_schemes() -> None:
+    mod = FuseByPlan(MIXED, ROOMY)(named("residual"))
+    before = copied(mod)
+    assert lowered(LowerBands()(mod)) == [True, False, False]
+    assert lowered(LowerLineBuffer()(mod)) == [False, True, True]
+    assert lowered(LowerLineBuffer()(LowerBands()(mod))) == [True, True, True]
+    assert lowered(LowerSchemes()(mod)) == [True, True, True]
+    tvm.ir.assert_structural_equal(mod, before)
+
+
+def test_scheme_without_a_lowering() -> None:
+    mod = FuseByPlan(MIXED, ROOMY)(named("residual"))
+    mod["fused_group_2"] = mod["fused_group_2"].with_attr(SCHEME, "by-chance")
+    with pytest.warns(LoweringWarning, match=r"^fused_group_2 is left .*: scheme 'by-chance' has no lowering$"):
+        assert lowered(LowerSchemes()(mod)) == [True, True, False]

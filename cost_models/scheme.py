@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -41,6 +41,7 @@ class GroupCost:
     bands: int | None = None
     kept: tuple[int, ...] = ()
     recomputed_macs: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     @property
     def dram_bytes(self) -> int:

@@ -23,7 +23,7 @@ What the specification leaves open is done as follows:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
@@ -35,28 +35,22 @@ from tvm_fusion.cost_models.channel_search import ChannelSearch
 from tvm_fusion.cost_models.channel_simulator import simulate_channels
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj
 from tvm_fusion.cost_models.scheme import GroupCost, TensorBuffer
+from tvm_fusion.cost_models.schemes.base import Fit, Scheme
 from tvm_fusion.cost_models.simulator import SimulationResult
 from tvm_fusion.cost_models.sizes import Sizes, output_channels
 from tvm_fusion.errors import CostModelError
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
 
 
-class ChannelStreaming:
-    """Requirement and traffic of groups of one graph; ``recompute``: whether operators may be executed again."""
+class ChannelStreaming(Scheme):
+    """One channel after another; parameters: ``phases`` and ``resident`` (see :class:`ChannelAssignment`)."""
 
-    name: ClassVar[str] = "channel-streaming"
-    recomputes: ClassVar[bool] = False
+    name = "channel-streaming"
 
     def __init__(
-        self,
-        graph: OperatorGraph,
-        accelerator: Accelerator,
-        sizes: Sizes | None = None,
-        recompute: bool = True,
+        self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True
     ) -> None:
-        self.graph, self.accelerator = graph, accelerator
-        self.sizes = sizes or Sizes(graph, accelerator)
-        self.recompute = recompute
+        super().__init__(graph, accelerator, sizes, recompute)
         self.needs = PhaseNeeds(ChannelFacts(graph, accelerator, self.sizes))
         self.search = ChannelSearch(self.needs, accelerator.buffer_bytes, recompute)
         self._bounds = [operator_bound_bytes(self.needs.facts, i) for i in range(len(graph))]
@@ -65,16 +59,19 @@ class ChannelStreaming:
         """Bytes that a group and all that it grows into need at least."""
         return max(self._bounds[i] for i in members(mask))
 
-    def dram_bytes(self, mask: int) -> int | None:
-        """DRAM bytes of the group in the assignment that :meth:`cost` chooses; None if none fits."""
-        if self.growth_bound_bytes(mask) > self.accelerator.buffer_bytes:
-            return None
-        extra = self.search.extra_bytes(mask)
-        if extra is None:
-            return None
-        return extra + sum(self.sizes.boundary_bytes(mask)) + self.graph.batch * self.sizes.weights(mask)
+    def fit(self, mask: int) -> Fit:
+        """The best assignment, if one fits."""
+        assignment = self.choose(mask)
+        input_bytes, output_bytes = self.sizes.boundary_bytes(mask)
+        if assignment is None:
+            compulsory = input_bytes + output_bytes + self.sizes.weights(mask)
+            needed = max(self.growth_bound_bytes(mask), self.accelerator.buffer_bytes + 1)
+            return Fit(False, compulsory, needed)
+        found = evaluate_channels(self.needs, mask, assignment)
+        moved = found.input_bytes + output_bytes + found.weight_bytes
+        return Fit(True, moved, found.buffer_bytes, found.recomputed_macs)
 
-    def cost(self, mask: int, parameters: Mapping[str, Any] | None = None) -> GroupCost | None:
+    def cost(self, mask: int, parameters: Mapping[str, Any] | None = None) -> GroupCost:
         """The report of a group as ``parameters`` say (:class:`ChannelAssignment` as JSON), or in the assignment that
         moves least of those that fit; where none fits, in the one that needs least.
 
@@ -83,7 +80,7 @@ class ChannelStreaming:
         if mask <= 0 or mask >> len(self.graph):
             last = len(self.graph) - 1
             raise CostModelError(f"group mask {mask:#x} is not one; allowed: operators 0 .. {last}, at least one")
-        if parameters is not None:
+        if parameters:
             assignment = ChannelAssignment.from_json(parameters)
         else:
             assignment = self.choose(mask) or self.least_requirement(mask)
@@ -117,7 +114,7 @@ class ChannelStreaming:
     def simulate(self, cost: GroupCost, keep_timeline: bool = False) -> SimulationResult:
         """Execute the group that ``cost`` reports, event by event."""
         assignment = ChannelAssignment.from_json(cost.parameters)
-        mask = sum(1 << i for i in cost.operators)
+        mask = mask_of(cost.operators)
         return simulate_channels(self.graph, mask, self.accelerator, assignment, keep_timeline)
 
     def _report(self, mask: int, assignment: ChannelAssignment, found: EvaluatedChannels) -> GroupCost:

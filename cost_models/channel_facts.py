@@ -57,6 +57,7 @@ class ChannelFacts:
         self.bytes_by_bit = [self.image_bytes[t] for t in ids]
         self.reader_masks = [mask_of(graph.consumers[t]) for t in ids]  # by bit: operators
         self.operators = [self._facts(i) for i in range(len(graph))]
+        self.pointwise_mask = mask_of(op.id for op in graph.operators if op.pointwise)
         # By bit: operators that must have the tensor whole.
         self.whole_reader_masks = [0] * len(ids)
         for i, facts in enumerate(self.operators):

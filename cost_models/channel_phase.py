@@ -13,6 +13,7 @@ class PhaseNeeds:
         self.facts = facts
         self._own: dict[tuple[int, int, int, int], int] = {}
         self._shared: dict[tuple[int, int, int], int] = {}
+        self._takers: dict[tuple[int, int, int], int] = {}
 
     def own_bytes(self, executed: int, summing: int, resident: int, streamed_inputs: int) -> int:
         """One channel of every stream that is not in place, and one channel's weights of every operator.
@@ -60,6 +61,22 @@ class PhaseNeeds:
         found = self._shared.get(key)
         if found is None:
             found = self._shared[key] = sum(self.facts.bytes_by_bit[bit] for _, bit in self.taken(*key))
+        return found
+
+    def takers(self, executed: int, candidates: int, dying: int) -> int:
+        """Those of the ``candidates`` that can take the memory of a dying tensor, if they become resident for it.
+
+        They need nothing then, and the next one may take theirs.
+        """
+        key = (executed, candidates, dying)
+        found = self._takers.get(key)
+        if found is None:
+            found = 0
+            for i in members(candidates):
+                if self.taken(executed, 1 << i, dying):
+                    found |= 1 << i
+                    dying |= 1 << i + self.facts.shift
+            self._takers[key] = found
         return found
 
     def taken(self, executed: int, landing: int, dying: int) -> list[tuple[int, int]]:

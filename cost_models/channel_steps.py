@@ -159,6 +159,10 @@ class Steps:
         for chosen, held, again, passed in self._choices(crossing, p, state, left, at_hand, held_bytes):
             resident = forced | chosen
             dying = (at_hand | chosen << shift) & ~(held | (p.sealed << shift))
+            candidates = p.new & facts.pointwise_mask & ~(resident | again)
+            if candidates and dying:
+                resident |= needs.takers(executed, candidates, dying)
+                dying |= (resident << shift) & ~(held | (p.sealed << shift))
             need = (
                 held_bytes
                 + sum(facts.sum_bytes[i] if p.summing >> i & 1 else facts.image_bytes[i] for i in members(resident))

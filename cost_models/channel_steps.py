@@ -7,13 +7,16 @@ their states, whichever operators they begin with.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import NamedTuple
 
-from tvm_fusion.cost_models.channel_facts import ChannelFacts, OperatorFacts
+from tvm_fusion.cost_models.channel_facts import ChannelFacts, OperatorFacts, Reading
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
 from tvm_fusion.graph.graph import members
 
 _MOST_CHOICES = 64  # of what to hold at the end of a phase
+_MOST_STREAMS_AGAIN = 3  # tensors that later operators read and that are to be made again for them
+_MOST_FREE_INPUTS = 2  # of an operator, of which every subset is tried
 _MOST_PARTIALS = 16  # ways to take the same operators into a phase
 
 
@@ -29,7 +32,10 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A phase: bytes that move beyond the compulsory ones, the state after it, and what it is."""
+    """A phase: bytes that move beyond the compulsory ones, the state after it, and what it is.
+
+    What will have to be executed again is paid for in the phase after which it is, for the first time.
+    """
 
     extra_bytes: int
     after: State
@@ -81,30 +87,42 @@ class Steps:
 
     def _join(self, partial: _Partial, i: int, op: OperatorFacts, state: State) -> list[_Partial]:
         """The phase with operator ``i`` too: once for each way in which it can read inputs not yet read."""
-        facts, shift = self.facts, self._shift
-        ways = [(partial, 0)]  # with the number of operands that stream
+        facts, p, streams, fresh = self.facts, partial, 0, []
         for read in op.reads:
             bit, t = read.bit, read.operand
-            grown: list[tuple[_Partial, int]] = []
-            for p, streams in ways:
-                if bit & (state.held | p.loaded):
-                    grown.append((p, streams))
-                elif t >= 0 and p.new >> t & 1:
-                    if read.by_channel and not p.sealed >> t & 1:
-                        grown.append((p, streams + 1))
-                elif t >= 0 and state.again >> t & 1:
-                    if read.by_channel:
-                        grown.append((self._with_again(p, t, state), streams + 1))
-                elif bit & (p.streamed | state.passed):
-                    if read.by_channel:
-                        grown.append((p._replace(streamed=p.streamed | bit), streams + 1))
-                else:
-                    if read.by_channel and not bit & facts.one_row:
-                        grown.append((p._replace(streamed=p.streamed | bit), streams + 1))
-                    whole = facts.image_bytes[t]
-                    grown.append((p._replace(loaded=p.loaded | bit, floor_bytes=p.floor_bytes + whole), streams))
-            ways = grown
-        return [self._with_result(p, i, op, streams, 1 << i + shift) for p, streams in ways]
+            if bit & (state.held | p.loaded):
+                continue
+            made = t >= 0 and p.new >> t & 1
+            again = t >= 0 and state.again >> t & 1
+            if not (made or again or bit & (p.streamed | state.passed)):
+                fresh.append(read)
+                continue
+            if not read.by_channel or (made and p.sealed >> t & 1):
+                return []
+            streams += 1
+            if again:
+                p = self._with_again(p, t, state)
+            elif not made:
+                p = p._replace(streamed=p.streamed | bit)
+        found = []
+        for loaded in self._loads(fresh, state.left & ~(p.new | 1 << i)):
+            passing = sum(read.bit for read in fresh) & ~loaded
+            whole = facts.held_bytes(loaded)
+            way = p._replace(
+                loaded=p.loaded | loaded, streamed=p.streamed | passing, floor_bytes=p.floor_bytes + whole
+            )
+            found.append(self._with_result(way, i, op, streams + passing.bit_count(), 1 << i + self._shift))
+        return found
+
+    def _loads(self, fresh: list[Reading], left: int) -> list[int]:
+        """Which of the inputs to load whole, as masks: any, or of many all, none, or those that are read again."""
+        facts = self.facts
+        must = sum(read.bit for read in fresh if not read.by_channel or read.bit & facts.one_row)
+        free = [read.bit for read in fresh if not read.bit & must]
+        if len(free) <= _MOST_FREE_INPUTS:
+            return [must + sum(chosen) for k in range(len(free) + 1) for chosen in combinations(free, k)]
+        later = [bit for bit in free if facts.reader_masks[bit.bit_length() - 1] & left]
+        return list(dict.fromkeys((must, must + sum(later), must + sum(free))))
 
     def _with_result(self, p: _Partial, i: int, op: OperatorFacts, streams: int, bit: int) -> _Partial:
         facts = self.facts
@@ -149,8 +167,7 @@ class Steps:
         executed = p.new | p.again
         forced = p.new & (p.sealed | facts.one_row >> shift)
         at_hand = state.held | p.loaded | forced << shift
-        extra = facts.graph.batch * sum(facts.operators[i].weight_bytes for i in members(p.again))
-        extra += sum(facts.sizes.tensor_bytes[t - shift] for t in members(p.streamed & state.passed))
+        due = self._due_bytes(p.again, p.streamed & state.passed) - self._due_bytes(state.again, state.passed)
         crossing = []
         for bit in members(at_hand | (p.new | state.again) << shift | state.passed | p.streamed):
             if facts.reader_masks[bit] & left:
@@ -170,7 +187,16 @@ class Steps:
                 + needs.own_bytes(executed, p.summing, resident, p.streamed)
             )
             if need <= self.buffer_bytes:
+                extra = due + self._due_bytes(again, passed)
                 yield Step(extra, State(left, held, again, passed), executed, resident << shift | p.loaded)
+
+    def _due_bytes(self, again: int, passed: int) -> int:
+        """DRAM bytes of executing operators and reading inputs once more."""
+        if not again | passed:
+            return 0
+        facts = self.facts
+        weights = facts.graph.batch * sum(facts.operators[i].weight_bytes for i in members(again))
+        return weights + sum(facts.sizes.tensor_bytes[bit - self._shift] for bit in members(passed))
 
     def _choices(
         self, crossing: list[int], p: _Partial, state: State, left: int, at_hand: int, held_bytes: int
@@ -179,9 +205,12 @@ class Steps:
         facts, shift = self.facts, self._shift
         room = self.buffer_bytes - held_bytes
         stack: list[tuple[tuple[int, ...], int, int, int, int]] = [(tuple(crossing), 0, 0, 0, 0)]
+        direct = sum(1 << t + shift for t in crossing)
         found = 0
         while stack and found < _MOST_CHOICES:
             todo, chosen, held, again, passed = stack.pop()
+            if ((again << shift | passed) & direct).bit_count() > _MOST_STREAMS_AGAIN:
+                continue
             if not todo:
                 found += 1
                 yield chosen, held, again, passed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj, group_sram_bytes
 from tvm_fusion.cost_models.sizes import Sizes
@@ -12,15 +14,15 @@ OBJECTIVES = ("dram", "energy", "cycles")
 
 
 class Objective:
-    """DRAM bytes, estimated energy in pJ, or estimated cycles, as whole numbers, so that sums do not depend on order.
+    """DRAM bytes, estimated energy in pJ, or estimated cycles, as whole numbers (rounded up), so that sums do not
+    depend on their order.
 
     ``work[i]`` is what operator i adds to the part of it that no fusion saves: nothing, pJ of its arithmetic and of its
     accesses on chip, or cycles of its arithmetic. Raises SchemeError for an unknown name.
     """
 
     def __init__(self, name: str, sizes: Sizes, accelerator: Accelerator) -> None:
-        if name not in OBJECTIVES:
-            raise SchemeError(f"objective {name!r} is unknown; allowed: {', '.join(OBJECTIVES)}")
+        check_objective(name)
         self.name = name
         self.sizes = sizes
         self.accelerator = accelerator
@@ -34,8 +36,8 @@ class Objective:
             return dram_bytes
         macs = recomputed_macs + sum(self._macs[i] for i in members(mask))
         if self.name == "cycles":
-            return round(estimated_cycles(self.accelerator, dram_bytes, macs))
-        return round(estimated_energy_pj(self.accelerator, self.sizes, mask, dram_bytes, macs))
+            return ceil(estimated_cycles(self.accelerator, dram_bytes, macs))
+        return ceil(estimated_energy_pj(self.accelerator, self.sizes, mask, dram_bytes, macs))
 
     def least(self, dram_bytes: int, work: float) -> int:
         """A bound from below of groups that move at least ``dram_bytes``; ``work`` of their operators added up."""
@@ -52,3 +54,9 @@ class Objective:
             return self._macs[i] / self.accelerator.macs_per_cycle
         sram_bytes = group_sram_bytes(self.sizes, [i])
         return sram_bytes * self.accelerator.sram_pj_per_byte + self._macs[i] * self.accelerator.mac_pj
+
+
+def check_objective(name: str) -> None:
+    """Raise SchemeError unless ``name`` is that of an objective."""
+    if name not in OBJECTIVES:
+        raise SchemeError(f"objective {name!r} is unknown; allowed: {', '.join(OBJECTIVES)}")

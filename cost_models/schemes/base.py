@@ -35,6 +35,7 @@ class Scheme(ABC):
     """
 
     name: ClassVar[str]
+    exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True

@@ -117,7 +117,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.best = self.problem.unfused
-        self.best_bytes = self.problem.plan_bytes(self.best)
+        self.best_bytes = self.problem.plan_value(self.best)
 
     def until_the_end(self, algorithm: Algorithm) -> None:
         """Ask and tell until the algorithm, the budget or the time is at its end."""
@@ -141,7 +141,7 @@ class _Run:
         self.optimal, self.certificate = algorithm.optimal, algorithm.certificate
 
     def _propose(self, partition: Partition) -> int:
-        dram_bytes = self.problem.plan_bytes(partition)
+        dram_bytes = self.problem.plan_value(partition)
         self.termination.proposed += 1
         if dram_bytes < self.best_bytes or not self.history:
             if dram_bytes <= self.best_bytes:

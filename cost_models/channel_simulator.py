@@ -230,5 +230,3 @@ class _Execution:
         for t in sorted(schedule.resident):
             if t in memory.regions and schedule.last_read(t) <= number:
                 memory.free(t)
-
-

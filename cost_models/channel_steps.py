@@ -108,9 +108,7 @@ class Steps:
         for loaded in self._loads(fresh, state.left & ~(p.new | 1 << i)):
             passing = sum(read.bit for read in fresh) & ~loaded
             whole = facts.held_bytes(loaded)
-            way = p._replace(
-                loaded=p.loaded | loaded, streamed=p.streamed | passing, floor_bytes=p.floor_bytes + whole
-            )
+            way = p._replace(loaded=p.loaded | loaded, streamed=p.streamed | passing, floor_bytes=p.floor_bytes + whole)
             found.append(self._with_result(way, i, op, streams + passing.bit_count(), 1 << i + self._shift))
         return found
 

@@ -55,7 +55,9 @@ def inverted_residual(
     at = b.pointwise(project(b, -1, channels * expand))
     at = b.pointwise(depthwise(b, at))
     if excite:
-        gate = b.pointwise(project(b, b.pointwise(project(b, b.pool(at), channels)), channels * expand), type_="sigmoid")
+        gate = b.pointwise(
+            project(b, b.pointwise(project(b, b.pool(at), channels)), channels * expand), type_="sigmoid"
+        )
         at = b.pointwise(at, gate, type_="multiply")
     return b.graph(b.pointwise(-1, project(b, at, channels), type_="add"))
 
@@ -63,7 +65,9 @@ def inverted_residual(
 @st.composite
 def channel_graphs(draw: Draw, max_operators: int = 10) -> OperatorGraph:
     """Convolutions, depthwise and pointwise ones, pools, one-row chains, residuals, concats, slices, norms, dense."""
-    b = Builder(height=draw(st.integers(1, 6)), channels=draw(st.integers(1, 5)), batch=draw(st.sampled_from((1, 1, 2))))
+    b = Builder(
+        height=draw(st.integers(1, 6)), channels=draw(st.integers(1, 5)), batch=draw(st.sampled_from((1, 1, 2)))
+    )
     for _ in range(draw(st.integers(1, max_operators))):
         every = [*range(-1, 0), *range(len(b.operators))]
         source = draw(st.one_of(st.sampled_from(every[-2:]), st.sampled_from(every)))
@@ -172,7 +176,9 @@ class AssignmentRules:
             if set(made) != set(range(max(made) + 1)):
                 continue
             made_in = dict(zip(self.group, made, strict=True))
-            if any(t in made_in and made_in[t] > made_in[i] for i in self.group for t in self.graph.operators[i].inputs):
+            if any(
+                t in made_in and made_in[t] > made_in[i] for i in self.group for t in self.graph.operators[i].inputs
+            ):
                 continue
             for chosen in product((False, True), repeat=len(free)):
                 found = self.assignment(made_in, {t for t, held in zip(free, chosen, strict=True) if held})
@@ -202,5 +208,3 @@ def assignments(draw: Draw, graph: OperatorGraph, mask: int) -> ChannelAssignmen
     found = rules.assignment(alone, {*rules.inputs, *rules.group})
     assert found is not None
     return found
-
-

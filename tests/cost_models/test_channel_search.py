@@ -24,15 +24,8 @@ def brute_force(graph: OperatorGraph, mask: int) -> list[GroupCost]:
     return [scheme.cost(mask, found.to_json()) for found in AssignmentRules(graph, mask).every()]
 
 
-def best_of(costs: list[GroupCost], buffer_bytes: int, recompute: bool = True) -> int | None:
-    fitting = [c for c in costs if c.buffer_bytes <= buffer_bytes and (recompute or not _again(c))]
-    return min((cost.dram_bytes for cost in fitting), default=None)
-
-
-def _again(cost: GroupCost) -> bool:
-    """Whether an assignment executes anything or reads any input more than once, free of arithmetic or not."""
-    phases, resident = cost.parameters["phases"], cost.parameters["resident"]
-    return sum(map(len, phases)) > len(cost.operators) or resident is None
+def best_of(costs: list[GroupCost], buffer_bytes: int) -> int | None:
+    return min((cost.dram_bytes for cost in costs if cost.buffer_bytes <= buffer_bytes), default=None)
 
 
 def compare(graph: OperatorGraph, mask: int, exact: bool) -> int:

@@ -23,8 +23,8 @@ class Reading(NamedTuple):
 
 
 class OperatorFacts(NamedTuple):
-    """One operator; ``part_bytes``: weights of one output channel (all of them for ``whole``), ``sum_part_bytes``: of one
-    input channel; ``in_place_for``: the pointwise operator that is its only consumer, or -1."""
+    """One operator; ``part_bytes``: weights of one output channel (all of them for ``whole``); ``sum_part_bytes``: of
+    one input channel; ``in_place_for``: the pointwise operator that is its only consumer, or -1."""
 
     kind: Kind
     joins: bool

@@ -37,7 +37,10 @@ class EvaluatedChannels:
 
 
 def evaluate_channels(needs: PhaseNeeds, mask: int, assignment: ChannelAssignment) -> EvaluatedChannels:
-    """Phases, requirement and traffic of a group under ``assignment``; CostModelError says why it cannot be executed."""
+    """Phases, requirement and traffic of a group under ``assignment``.
+
+    Raises CostModelError that says why it cannot be executed.
+    """
     facts = needs.facts
     graph, sizes, shift = facts.graph, facts.sizes, facts.shift
     inputs = sum(1 << t + shift for t in sizes.outside_inputs(mask))
@@ -47,7 +50,7 @@ def evaluate_channels(needs: PhaseNeeds, mask: int, assignment: ChannelAssignmen
     born: dict[int, int] = {}  # by bit: the phase from which a resident tensor is there
     last: dict[int, int] = {}
     for number, listed in enumerate(assignment.phases):
-        phase = _walk(facts, mask, inputs, resident, made, number, listed)
+        phase = _walk(facts, inputs, resident, made, number, listed)
         found.phases.append(phase)
         for i in listed:
             for read in facts.operators[i].reads:
@@ -98,9 +101,7 @@ def _resident_mask(facts: ChannelFacts, mask: int, inputs: int, assignment: Chan
     return resident
 
 
-def _walk(
-    facts: ChannelFacts, mask: int, inputs: int, resident: int, made: int, number: int, listed: tuple[int, ...]
-) -> Phase:
+def _walk(facts: ChannelFacts, inputs: int, resident: int, made: int, number: int, listed: tuple[int, ...]) -> Phase:
     """The operators of one phase in order, each with its operands at hand."""
     shift = facts.shift
     phase = Phase(mask_of(listed))

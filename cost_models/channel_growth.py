@@ -1,4 +1,4 @@
-"""What channel streaming needs of single operators, in whatever group they stand: a bound for searches that grow groups."""
+"""What channel streaming needs of single operators, in whatever group: a bound for searches that grow groups."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tvm_fusion.cost_models.channel_facts import ChannelFacts
 def operator_bound_bytes(facts: ChannelFacts, i: int) -> int:
     """Bytes on chip that operator ``i`` needs at least in every group under every assignment.
 
-    What mixes channels has its operand whole or its result as sums; what takes its operands whole has them and its result.
-    Only pointwise results share memory with others, so all of that adds up.
+    What mixes channels has its operand whole or its result as sums; what takes its operands whole has them and its
+    result. Only pointwise results share memory with others, so all of that adds up.
     """
     op, shift = facts.operators[i], facts.shift
     result = facts.image_bytes[i]

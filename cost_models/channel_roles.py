@@ -2,10 +2,11 @@
 
 Kinds of operators:
 
-- ``channel``: channel c of the result depends on channel c of its operands: pointwise, depthwise convolution with as many
-  channels on both sides, pooling, resizing, a reduction of everything but channels, what moves elements within channels.
-- ``mix``: convolution (grouped, transposed, and depthwise with more output channels too) and dense with constant weights.
-- ``move``: copies elements from one channel to another (concat, slice, reshape, permute, ..): like ``mix`` without sums.
+- ``channel``: channel c of the result depends on channel c of its operands: pointwise, depthwise convolution with as
+  many channels on both sides, pooling, resizing, a reduction of everything but channels, moves within channels.
+- ``mix``: convolution (grouped, transposed, and depthwise with more output channels too) and dense, with constant
+  weights.
+- ``move``: copies from one channel to another (concat, slice, reshape, permute, ..): like ``mix`` without sums.
 - ``whole``: anything else (softmax, norms, products of two activations, what is unknown): operands and result whole.
 
 Whatever is not certain from the facts is ``whole``, which needs most; facts that allow two readings count as uncertain.
@@ -33,8 +34,8 @@ JOINS = ("concat", "stack")
 class ChannelRoles:
     """Kind of every operator, and by operand whether it is read channel by channel.
 
-    ``kinds[i]`` and ``by_channel[i]``: one entry for each operand of operator i, in the order of its inputs. A ``mix`` or
-    ``move`` may take any operand channel by channel, then its result is complete only when the last one has passed.
+    ``by_channel[i]`` has one entry for each operand of operator i, in the order of its inputs. A ``mix`` or ``move``
+    may take any operand channel by channel; then its result is complete only when the last one has passed.
     """
 
     def __init__(self, graph: OperatorGraph) -> None:

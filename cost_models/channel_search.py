@@ -1,9 +1,9 @@
 """ChannelSearch: the phases of a group that move least among those that fit.
 
-Every phase takes the next operators of the group in topological order, so that the phases are a path through states. The
-bytes that a path adds to the compulsory ones are the weights and streamed inputs of what it executes again. The cheapest
-path is found by depth-first search over states, remembered for all groups; of a group in which the order of the operators
-leaves no choice (a chain) it is the best assignment there is.
+Every phase takes the next operators of the group in topological order, so that the phases are a path through states.
+The bytes that a path adds to the compulsory ones are the weights and streamed inputs of what it executes again. The
+cheapest path is found by depth-first search over states, remembered for all groups. Where the order of the operators
+leaves no choice (a chain) it is the best assignment there is; elsewhere other orders could do better.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Channel streaming executed channel by channel: loads, products, sums, writes and frees, counted one after another.
 
-Written apart from the fast form (:mod:`tvm_fusion.cost_models.channel_group`), whose figures it checks. It shares with it
-how operators treat channels, the widths of dtypes and weights and the form of the report, nothing else. Every read checks
-that the channel is on chip and not overwritten by a result that took its memory.
+Written apart from the fast form (:mod:`tvm_fusion.cost_models.channel_group`), whose figures it checks. It shares with
+it how operators treat channels, the widths of dtypes and weights and the form of the report, nothing else. Every read
+checks that the channel is on chip and not overwritten by a result that took its memory.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def simulate_channels(
 ) -> SimulationResult:
     """Execute the operators of ``mask`` as ``assignment`` says, image after image.
 
-    In the result ``buffers`` are the most channels and bytes of every tensor, and the requirement is the most memory that
-    is set aside in a phase. Raises CostModelError where the assignment cannot be executed.
+    In the result ``buffers`` are the most channels and bytes of every tensor, and the requirement is the most memory
+    that is set aside in a phase. Raises CostModelError where the assignment cannot be executed.
     """
     if mask <= 0 or mask >> len(graph):
         raise CostModelError(f"group mask {mask:#x} is not one; allowed: operators 0 .. {len(graph) - 1}, at least one")
@@ -58,7 +58,8 @@ class _Execution:
         self.image = 0
 
     def result(self) -> SimulationResult:
-        for self.image in range(self.graph.batch):
+        for image in range(self.graph.batch):
+            self.image = image
             self.stored.clear()
             for number in range(len(self.schedule.phases)):
                 self._run_phase(number)

@@ -1,7 +1,7 @@
 """Steps: the phases that can come next when a part of a group has been executed.
 
-A state says what is left to do and what is at hand. It does not say which group it belongs to: groups that end alike share
-their states, whichever operators they begin with.
+A state says what is left to do and what is at hand. It does not say which group it belongs to: groups that end alike
+share their states, whichever operators they begin with.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
-from tvm_fusion.cost_models.channel_facts import ChannelFacts, OperatorFacts, Reading
+from tvm_fusion.cost_models.channel_facts import OperatorFacts, Reading
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
 from tvm_fusion.graph.graph import members
 
@@ -22,8 +22,8 @@ _MOST_PARTIALS = 16  # ways to take the same operators into a phase
 
 class State(NamedTuple):
     """``left``: operators to be executed still; ``held``: resident tensors that something reads later; ``again``:
-    operators whose streamed result something reads later, and all that must be executed again for it; ``passed``: group
-    inputs that have been streamed and will be again. Any other tensor that an operator reads is an input not yet read."""
+    operators whose streamed result something reads later, and all that must be executed again for it; ``passed``:
+    group inputs that have been streamed and will be again. Any other tensor that is read is an input not yet read."""
 
     left: int
     held: int = 0
@@ -166,10 +166,8 @@ class Steps:
         forced = p.new & (p.sealed | facts.one_row >> shift)
         at_hand = state.held | p.loaded | forced << shift
         due = self._due_bytes(p.again, p.streamed & state.passed) - self._due_bytes(state.again, state.passed)
-        crossing = []
-        for bit in members(at_hand | (p.new | state.again) << shift | state.passed | p.streamed):
-            if facts.reader_masks[bit] & left:
-                crossing.append(bit - shift)
+        known = members(at_hand | (p.new | state.again) << shift | state.passed | p.streamed)
+        crossing = [bit - shift for bit in known if facts.reader_masks[bit] & left]
         held_bytes += facts.held_bytes(p.loaded)
         for chosen, held, again, passed in self._choices(crossing, p, state, left, at_hand, held_bytes):
             resident = forced | chosen

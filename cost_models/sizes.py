@@ -40,7 +40,7 @@ def weight_part_bytes(operator: Operator, accelerator: Accelerator) -> int:
 
 
 def output_channels(operator: Tensor) -> int:
-    """Channels of a tensor, such as an operator's result: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
+    """Channels of a tensor: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
     return operator.shape[channel_axis(operator)] if operator.shape else 1
 
 

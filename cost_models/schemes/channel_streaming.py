@@ -2,21 +2,21 @@
 
 What the specification leaves open is done as follows:
 
-- How an operator treats channels: see :mod:`tvm_fusion.cost_models.channel_roles`. What is neither channel-wise nor mixing:
-  copies between channels (slice, reshape, ..) are like mixing without sums: never streamed on both sides, held at
-  activation size. Softmax, norms, products of two activations and unknown operators take their operands whole, make a
-  resident result, are alone in their phase and have all of their weights on chip there. Grouped convolutions mix.
+- How an operator treats channels: see :mod:`tvm_fusion.cost_models.channel_roles`. Grouped convolutions mix. Copies
+  between channels (slice, reshape, ..) are like mixing without sums: never streamed on both sides, no accumulators.
+  Softmax, norms, products of two activations and unknown operators take their operands whole, make a resident result,
+  are alone in their phase and have all of their weights on chip there.
 - In a pointwise operator, an operand that broadcasts along the channels must be resident.
 - A resident result that is made channel by channel can be read channel by channel in the same phase; a result that
   accumulates, is copied together or concatenated is complete only when its phase has ended.
 - Tensors of a phase that have fewer channels than others end earlier. A phase need not be connected.
-- A result that several phases make is written once. Every tensor is resident or streamed throughout; a resident one is made
-  in one phase. One-row tensors are always resident, network inputs too.
-- In place among streams is what LBDF computes in place, its exception for merges included: the stream stays inside the group
-  and its only consumer runs in the same phase. Group inputs are not in place. Operands of concat are not.
-- A resident pointwise result takes the memory of one resident operand of the same shape and bytes that it reads channel by
-  channel and that is read last by it; what else reads that operand in the same phase must be pointwise and in place for
-  nobody but it. It may be a group input, or be made in the same phase. What is written to DRAM is written when it is made.
+- A result that several phases make is written once. Every tensor is resident or streamed throughout; a resident one is
+  made in one phase. One-row tensors are always resident, network inputs too.
+- In place among streams is what LBDF computes in place, its exception for merges included: the stream stays inside the
+  group and its only consumer runs in the same phase. Group inputs are not in place, nor operands of concat.
+- A resident pointwise result takes the memory of one resident operand of the same shape and bytes that it reads channel
+  by channel and that is read last by it; what else reads that operand in the same phase must be pointwise and in place
+  for nobody but it. It may be a group input, or be made in the same phase. Outputs are written when they are made.
 - Batch: weights pass for every image in every phase.
 """
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.channel_assignments import AssignmentRules, channel_graphs, depthwise, inverted_residual, project
+from tests.channel_assignments import AssignmentRules, channel_graphs, depthwise
 from tests.graphs import Builder, everything
 from tests.strategies import group_masks
 from tvm_fusion.cost_models.accelerator import Accelerator

@@ -8,7 +8,8 @@ leaves no choice (a chain) it is the best assignment there is; elsewhere other o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
@@ -47,31 +48,44 @@ class ChannelSearch:
 
     def _solve(self, start: State) -> tuple[int, Step | None]:
         best = self._best
-        # States on the way, each with its steps, the next of them, and the best of those before.
         stack = [] if start in best else [_Visit(start, self.steps.after(start))]
         while stack:
             visit = stack[-1]
-            while visit.position < len(visit.steps):
-                step = visit.steps[visit.position]
-                if step.extra_bytes >= visit.least:
-                    break
-                known = best.get(step.after)
-                if known is None:
-                    stack.append(_Visit(step.after, self.steps.after(step.after)))
-                    break
-                if step.extra_bytes + known[0] < visit.least:
-                    visit.least, visit.taken = step.extra_bytes + known[0], step
-                visit.position += 1
-            if stack[-1] is visit:
+            step = visit.step or visit.following()
+            if step is None or step.extra_bytes >= visit.least:
                 best[visit.state] = visit.least, visit.taken
                 stack.pop()
+                continue
+            known = best.get(step.after)
+            if known is None:
+                visit.step = step
+                stack.append(_Visit(step.after, self.steps.after(step.after)))
+                continue
+            visit.step = None
+            if step.extra_bytes + known[0] < visit.least:
+                visit.least, visit.taken = step.extra_bytes + known[0], step
         return best[start]
 
 
 @dataclass(slots=True)
 class _Visit:
+    """A state on the way: the step that is being tried, and the best of those before."""
+
     state: State
-    steps: list[Step]
-    position: int = 0
+    steps: Iterator[Step]
+    dear: list[Step] = field(default_factory=list)
+    sorted: bool = False
+    step: Step | None = None
     least: int = _NEVER
     taken: Step | None = None
+
+    def following(self) -> Step | None:
+        """Steps that add nothing as they are found, then the others, the cheapest first: few states need those."""
+        for step in self.steps:
+            if not step.extra_bytes:
+                return step
+            self.dear.append(step)
+        if not self.sorted:
+            self.dear.sort(key=lambda step: step.extra_bytes, reverse=True)
+            self.sorted = True
+        return self.dear.pop() if self.dear else None

@@ -64,26 +64,29 @@ class Steps:
         self.buffer_bytes, self.recompute = buffer_bytes, recompute
         self._shift = self.facts.shift
 
-    def after(self, state: State) -> list[Step]:
-        """All steps, the cheapest first and among equals the longest."""
-        found: list[Step] = []
+    def after(self, state: State) -> Iterator[Step]:
+        """All steps, the longest first."""
         held_bytes = self.facts.held_bytes(state.held)
         partials = [_Partial()]
+        grown: list[list[_Partial]] = []
         for i in members(state.left):
             op = self.facts.operators[i]
-            if op.kind == "whole" and partials[0].new:
+            if op.kind == "whole" and grown:
                 break
             partials = [
-                grown
+                longer
                 for partial in partials
-                for grown in self._join(partial, i, op, state)
-                if held_bytes + grown.floor_bytes <= self.buffer_bytes
+                for longer in self._join(partial, i, op, state)
+                if held_bytes + longer.floor_bytes <= self.buffer_bytes
             ][:_MOST_PARTIALS]
-            for partial in partials:
-                found += self._ends(partial, state, held_bytes)
-            if not partials or op.kind == "whole":
+            if not partials:
                 break
-        return sorted(found, key=lambda step: (step.extra_bytes, -step.executed.bit_count()))
+            grown.append(partials)
+            if op.kind == "whole":
+                break
+        for partials in reversed(grown):
+            for partial in partials:
+                yield from self._ends(partial, state, held_bytes)
 
     def _join(self, partial: _Partial, i: int, op: OperatorFacts, state: State) -> list[_Partial]:
         """The phase with operator ``i`` too: once for each way in which it can read inputs not yet read."""

@@ -29,7 +29,7 @@ from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.cost_models.channel_facts import ChannelFacts
 from tvm_fusion.cost_models.channel_group import EvaluatedChannels, evaluate_channels
-from tvm_fusion.cost_models.channel_growth import operator_bound_bytes
+from tvm_fusion.cost_models.channel_growth import ChannelGrowth
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
 from tvm_fusion.cost_models.channel_search import ChannelSearch
 from tvm_fusion.cost_models.channel_simulator import simulate_channels
@@ -53,11 +53,11 @@ class ChannelStreaming(Scheme):
         super().__init__(graph, accelerator, sizes, recompute)
         self.needs = PhaseNeeds(ChannelFacts(graph, accelerator, self.sizes))
         self.search = ChannelSearch(self.needs, accelerator.buffer_bytes, recompute)
-        self._bounds = [operator_bound_bytes(self.needs.facts, i) for i in range(len(graph))]
+        self.growth = ChannelGrowth(self.needs.facts)
 
     def growth_bound_bytes(self, mask: int) -> int:
         """Bytes that a group and all that it grows into need at least."""
-        return max(self._bounds[i] for i in members(mask))
+        return self.growth.bound_bytes(mask)
 
     def fit(self, mask: int) -> Fit:
         """The best assignment, if one fits."""

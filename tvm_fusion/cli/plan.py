@@ -32,6 +32,7 @@ def plan(
     objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
+    cache: options.CacheFolder = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -46,7 +47,7 @@ def plan(
         check_writable(output)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute)
+    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, cache)
     wanted.check()
     graph = session.load_graph(net, batch, verbose)
     found = planning.find(graph, hardware, wanted)

@@ -2,7 +2,7 @@
 
 A group grows by operators that nothing in it reads. In whatever group operator w stands, its phase has what w needs by
 itself: what mixes channels has its operand whole or its result as sums, what takes its operands whole has them and its
-result. A tensor that must be resident, that w depends on, and that a descendant of w reads, is on chip in that phase too.
+result. A tensor that must be resident, on which w depends and which a descendant of w reads, is on chip then too.
 Only pointwise results share memory, and only with what they read, so that all of this adds up.
 """
 

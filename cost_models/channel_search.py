@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
@@ -19,26 +20,36 @@ from tvm_fusion.graph.graph import members
 _NEVER = 1 << 62
 
 
+class Best(NamedTuple):
+    """The cheapest way from a state to the end: DRAM bytes beyond the compulsory ones, the step to take (None: nothing
+    fits), the most bytes on chip, the arithmetic that is executed again."""
+
+    extra_bytes: int
+    step: Step | None
+    buffer_bytes: int
+    recomputed_macs: int
+
+
 class ChannelSearch:
     """Assignments of groups of one graph for one buffer."""
 
     def __init__(self, needs: PhaseNeeds, buffer_bytes: int, recompute: bool = True) -> None:
         self.needs = needs
         self.steps = Steps(needs, buffer_bytes, recompute)
-        self._best: dict[State, tuple[int, Step | None]] = {State(0): (0, None)}
+        self._best: dict[State, Best] = {State(0): Best(0, None, 0, 0)}
 
-    def extra_bytes(self, mask: int) -> int | None:
-        """DRAM bytes beyond the compulsory ones; None if nothing fits."""
-        found = self._solve(State(mask))[0]
-        return None if found >= _NEVER else found
+    def best(self, mask: int) -> Best | None:
+        """The cheapest way to execute a group; None if nothing fits."""
+        found = self._solve(State(mask))
+        return None if found.step is None else found
 
     def assignment(self, mask: int) -> ChannelAssignment | None:
-        """The assignment of which :meth:`extra_bytes` has the bytes."""
-        if self.extra_bytes(mask) is None:
+        """The assignment of which :meth:`best` has the figures."""
+        if self.best(mask) is None:
             return None
         state, phases, resident = State(mask), [], 0
         while state.left:
-            step = self._best[state][1]
+            step = self._best[state].step
             assert step is not None
             phases.append(tuple(members(step.executed)))
             resident |= step.resident
@@ -46,14 +57,14 @@ class ChannelSearch:
         shift = self.needs.facts.shift
         return ChannelAssignment(tuple(phases), tuple(bit - shift for bit in members(resident)))
 
-    def _solve(self, start: State) -> tuple[int, Step | None]:
+    def _solve(self, start: State) -> Best:
         best = self._best
         stack = [] if start in best else [_Visit(start, self.steps.after(start))]
         while stack:
             visit = stack[-1]
             step = visit.step or visit.following()
-            if step is None or step.extra_bytes >= visit.least:
-                best[visit.state] = visit.least, visit.taken
+            if step is None or step.extra_bytes >= visit.found.extra_bytes:
+                best[visit.state] = visit.found
                 stack.pop()
                 continue
             known = best.get(step.after)
@@ -62,9 +73,17 @@ class ChannelSearch:
                 stack.append(_Visit(step.after, self.steps.after(step.after)))
                 continue
             visit.step = None
-            if step.extra_bytes + known[0] < visit.least:
-                visit.least, visit.taken = step.extra_bytes + known[0], step
+            if step.extra_bytes + known.extra_bytes < visit.found.extra_bytes:
+                visit.found = Best(
+                    step.extra_bytes + known.extra_bytes,
+                    step,
+                    max(step.buffer_bytes, known.buffer_bytes),
+                    step.recomputed_macs + known.recomputed_macs,
+                )
         return best[start]
+
+
+_NOTHING = Best(_NEVER, None, 0, 0)
 
 
 @dataclass(slots=True)
@@ -76,8 +95,7 @@ class _Visit:
     dear: list[Step] = field(default_factory=list)
     sorted: bool = False
     step: Step | None = None
-    least: int = _NEVER
-    taken: Step | None = None
+    found: Best = _NOTHING
 
     def following(self) -> Step | None:
         """Steps that add nothing as they are found, then the others, the cheapest first: few states need those."""

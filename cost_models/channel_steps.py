@@ -41,6 +41,8 @@ class Step(NamedTuple):
     after: State
     executed: int
     resident: int  # tensors that become resident
+    buffer_bytes: int
+    recomputed_macs: int
 
 
 class _Partial(NamedTuple):
@@ -169,6 +171,8 @@ class Steps:
         forced = p.new & (p.sealed | facts.one_row >> shift)
         at_hand = state.held | p.loaded | forced << shift
         due = self._due_bytes(p.again, p.streamed & state.passed) - self._due_bytes(state.again, state.passed)
+        operators = facts.graph.operators
+        macs = sum(operators[i].macs * operators[i].batch for i in members(p.again)) if p.again else 0
         known = members(at_hand | (p.new | state.again) << shift | state.passed | p.streamed)
         crossing = [bit - shift for bit in known if facts.reader_masks[bit] & left]
         held_bytes += facts.held_bytes(p.loaded)
@@ -187,7 +191,8 @@ class Steps:
             )
             if need <= self.buffer_bytes:
                 extra = due + self._due_bytes(again, passed)
-                yield Step(extra, State(left, held, again, passed), executed, resident << shift | p.loaded)
+                after = State(left, held, again, passed)
+                yield Step(extra, after, executed, resident << shift | p.loaded, need, macs)
 
     def _due_bytes(self, again: int, passed: int) -> int:
         """DRAM bytes of executing operators and reading inputs once more."""

@@ -46,6 +46,9 @@ class ChannelStreaming(Scheme):
     """One channel after another; parameters: ``phases`` and ``resident`` (see :class:`ChannelAssignment`)."""
 
     name = "channel-streaming"
+    recomputes = True
+    recomputes_by_choice = True
+    exact_choice = False
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True
@@ -61,14 +64,12 @@ class ChannelStreaming(Scheme):
 
     def fit(self, mask: int) -> Fit:
         """The best assignment, if one fits."""
-        assignment = self.choose(mask)
-        input_bytes, output_bytes = self.sizes.boundary_bytes(mask)
-        if assignment is None:
-            compulsory = input_bytes + output_bytes + self.sizes.weights(mask)
-            needed = max(self.growth_bound_bytes(mask), self.accelerator.buffer_bytes + 1)
-            return Fit(False, compulsory, needed)
-        found = evaluate_channels(self.needs, mask, assignment)
-        moved = found.input_bytes + output_bytes + found.weight_bytes
+        limit, needed = self.accelerator.buffer_bytes, self.growth_bound_bytes(mask)
+        found = self.search.best(mask) if needed <= limit else None
+        boundary = sum(self.sizes.boundary_bytes(mask))
+        if found is None:
+            return Fit(False, boundary + self.sizes.weights(mask), max(needed, limit + 1))
+        moved = boundary + self.graph.batch * self.sizes.weights(mask) + found.extra_bytes
         return Fit(True, moved, found.buffer_bytes, found.recomputed_macs)
 
     def cost(self, mask: int, parameters: Mapping[str, Any] | None = None) -> GroupCost:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.cost_models.channel_phase import PhaseNeeds
+from tvm_fusion.cost_models.channel_shared_steps import SharedSteps
 from tvm_fusion.cost_models.channel_steps import State, Step, Steps
 from tvm_fusion.graph.graph import members
 
@@ -35,7 +36,7 @@ class ChannelSearch:
 
     def __init__(self, needs: PhaseNeeds, buffer_bytes: int, recompute: bool = True) -> None:
         self.needs = needs
-        self.steps = Steps(needs, buffer_bytes, recompute)
+        self.steps = SharedSteps(Steps(needs, buffer_bytes, recompute))
         self._best: dict[State, Best] = {State(0): Best(0, None, 0, 0)}
 
     def best(self, mask: int) -> Best | None:

@@ -69,11 +69,18 @@ class Steps:
     def after(self, state: State) -> Iterator[Step]:
         """All steps, the longest first."""
         held_bytes = self.facts.held_bytes(state.held)
+        for partials in reversed(self.growth(state)):
+            for partial in partials:
+                yield from self._ends(partial, state, held_bytes)
+
+    def growth(self, state: State, most: int | None = None) -> list[list[_Partial]]:
+        """The phases of the first operator that is left, of the first two, and so on, up to ``most``."""
+        held_bytes = self.facts.held_bytes(state.held)
         partials = [_Partial()]
         grown: list[list[_Partial]] = []
         for i in members(state.left):
             op = self.facts.operators[i]
-            if op.kind == "whole" and grown:
+            if len(grown) == most or (op.kind == "whole" and grown):
                 break
             partials = [
                 longer
@@ -86,9 +93,7 @@ class Steps:
             grown.append(partials)
             if op.kind == "whole":
                 break
-        for partials in reversed(grown):
-            for partial in partials:
-                yield from self._ends(partial, state, held_bytes)
+        return grown
 
     def _join(self, partial: _Partial, i: int, op: OperatorFacts, state: State) -> list[_Partial]:
         """The phase with operator ``i`` too: once for each way in which it can read inputs not yet read."""

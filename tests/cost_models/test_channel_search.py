@@ -10,6 +10,8 @@ from tests.channel_assignments import AssignmentRules, channel_graphs, depthwise
 from tests.graphs import Builder, everything
 from tests.strategies import group_masks
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.channel_shared_steps import SharedSteps
+from tvm_fusion.cost_models.channel_steps import State, Steps
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.schemes.channel_streaming import ChannelStreaming
 from tvm_fusion.graph import OperatorGraph
@@ -84,3 +86,22 @@ def test_many_chains_are_exact(graph: OperatorGraph) -> None:
 @FEW
 def test_nothing_is_better_than_the_best_of_all(data: st.DataObject, graph: OperatorGraph) -> None:
     compare(graph, data.draw(group_masks(graph)), exact=False)
+
+
+@given(data=st.data(), graph=channel_graphs(max_operators=12))
+@FEW
+def test_shared_steps_are_those_of_the_state(data: st.DataObject, graph: OperatorGraph) -> None:
+    """From every state on the way, with few operators counted as near."""
+    buffer_bytes = data.draw(st.sampled_from((200, 1000, 10_000)))
+    steps = Steps(ChannelStreaming(graph, Accelerator()).needs, buffer_bytes, data.draw(st.booleans()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tvm_fusion.cost_models.channel_shared_steps._NEAR", 1)
+        shared = SharedSteps(steps)
+        waiting, seen = [State(everything(graph)), State(data.draw(group_masks(graph)))], set[State]()
+        while waiting and len(seen) < 30:
+            state = waiting.pop()
+            if state not in seen:
+                seen.add(state)
+                expected = list(steps.after(state))
+                assert list(shared.after(state)) == expected
+                waiting += [step.after for step in expected]

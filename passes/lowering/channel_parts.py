@@ -35,7 +35,7 @@ class ChannelParts:
 
 def channel_parts(operator: Operator, blocks: Sequence[Block], weights: Collection[Any]) -> ChannelParts:
     """How an operator goes by parts of its channels. Raises NotLowered if a weight does not belong to one channel."""
-    axis = channel_axis(operator)
+    axis = channel_axis(operator) if operator.shape else None
     last = blocks[-1]
     place = None if axis is None else last.indices[axis]
     taken = operator.row_axis if operator.height > 1 else None

@@ -27,20 +27,23 @@ class SharedSteps:
             for read in op.reads:
                 readers |= facts.reader_masks[read.operand + facts.shift]
             self._around.append(readers)
-        self._made: dict[State, _Steps | None] = {}  # None: the next operators are too few
+        self._whole: dict[State, _Steps] = {}
+        self._shared: dict[tuple[State, int], _Steps | None] = {}  # None: the next operators are too few
 
     def after(self, state: State) -> Iterator[Step]:
         """All steps, the longest first."""
-        count, width = state.left.bit_count(), _NEAR
-        while True:
-            near = state._replace(left=self._near(state, width)) if width < count else state
-            if near not in self._made:
-                enough = width >= count or len(self.steps.growth(near, width)) < width
-                self._made[near] = _Steps(self.steps.after(near)) if enough else None
-            found = self._made[near]
-            if found is not None:
-                break
+        count, width, found = state.left.bit_count(), _NEAR, None
+        while width < count and found is None:
+            near = state._replace(left=self._near(state, width))
+            if (near, width) not in self._shared:
+                enough = len(self.steps.growth(near, width)) < width
+                self._shared[near, width] = _Steps(self.steps.after(near)) if enough else None
+            found = self._shared[near, width]
             width *= 2
+        if found is None:
+            found = self._whole.get(state)
+        if found is None:
+            found = self._whole[state] = _Steps(self.steps.after(state))
         for step in found:
             yield step._replace(after=step.after._replace(left=state.left & ~step.executed))
 

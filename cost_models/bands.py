@@ -105,7 +105,6 @@ class BandModel:
             macs=macs,
             estimated_cycles=estimated_cycles(accelerator, dram_bytes, macs),
             estimated_energy_pj=estimated_energy_pj(accelerator, sizes, group.mask, dram_bytes, macs),
-            bands=bands,
-            kept=kept,
             recomputed_macs=recomputed,
+            parameters={"bands": bands, "kept": list(kept)},
         )

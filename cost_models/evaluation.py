@@ -7,11 +7,10 @@ from typing import Any
 
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.cost_models.schemes.registry import scheme_names
 from tvm_fusion.errors import CostModelError, PlanError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
-from tvm_fusion.graph.plan import PartitionPlan, check_plan
-
-SCHEMES = ("lbdf", "layer")
+from tvm_fusion.graph.plan import Group, PartitionPlan, check_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +24,8 @@ class PlanEvaluation:
     compulsory_dram_bytes: int
     estimated_cycles: float
     estimated_energy_pj: float
+    recomputed_macs: int
+    macs: int
     valid: bool
 
     def totals(self) -> dict[str, float]:
@@ -36,6 +37,8 @@ class PlanEvaluation:
             "compulsory_dram_bytes": self.compulsory_dram_bytes,
             "estimated_cycles": self.estimated_cycles,
             "estimated_energy_pj": self.estimated_energy_pj,
+            "recomputed_macs": self.recomputed_macs,
+            "macs": self.macs,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -46,12 +49,7 @@ class PlanEvaluation:
 def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> PlanEvaluation:
     """Costs of every group of ``plan``. Raises PlanError if the plan is not one of ``graph``."""
     check_plan(graph, plan)
-    for number, group in enumerate(plan.groups):
-        if group.scheme not in (None, *SCHEMES):
-            raise PlanError(f"group {number} has scheme {group.scheme!r}; allowed: {', '.join(SCHEMES)}")
-        if group.scheme == "layer" and len(group.operators) > 1:
-            raise PlanError(f"group {number} has scheme 'layer', in which one operator executes alone; it has several")
-    costs = tuple(oracle.cost_in(mask_of(group.operators), group.scheme) for group in plan.groups)
+    costs = tuple(_cost(number, group, oracle) for number, group in enumerate(plan.groups))
     network = sum(cost.dram_bytes for cost in costs)
     if network < oracle.compulsory_dram_bytes:
         raise CostModelError(f"plan moves {network} bytes, below the compulsory {oracle.compulsory_dram_bytes}")
@@ -63,5 +61,18 @@ def evaluate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle) -> 
         compulsory_dram_bytes=oracle.compulsory_dram_bytes,
         estimated_cycles=sum(cost.estimated_cycles for cost in costs),
         estimated_energy_pj=sum(cost.estimated_energy_pj for cost in costs),
+        recomputed_macs=sum(cost.recomputed_macs for cost in costs),
+        macs=sum(cost.macs for cost in costs),
         valid=all(cost.valid for cost in costs),
     )
+
+
+def _cost(number: int, group: Group, oracle: Oracle) -> GroupCost:
+    if group.scheme not in (None, *scheme_names()):
+        raise PlanError(f"group {number} has scheme {group.scheme!r}; allowed: {', '.join(scheme_names())}")
+    if group.scheme == "layer" and len(group.operators) > 1:
+        raise PlanError(f"group {number} has scheme 'layer', in which one operator executes alone; it has several")
+    try:
+        return oracle.cost_in(mask_of(group.operators), group.scheme, group.parameters)
+    except CostModelError as error:
+        raise PlanError(f"group {number}: {error}") from None

@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from time import perf_counter
+from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.layerwise import layerwise_cost
-from tvm_fusion.cost_models.line_buffer import LineBufferModel
+from tvm_fusion.cost_models.objective import Objective
 from tvm_fusion.cost_models.scheme import GroupCost
+from tvm_fusion.cost_models.schemes.base import Fit, Scheme
+from tvm_fusion.cost_models.schemes.line_buffer import LineBuffers
+from tvm_fusion.cost_models.schemes.registry import chosen_schemes, make_schemes, scheme_class
 from tvm_fusion.cost_models.sizes import Sizes
-from tvm_fusion.errors import CostModelError
+from tvm_fusion.errors import CostModelError, SchemeError
 from tvm_fusion.graph.graph import OperatorGraph
+
+# The published papers' way: line buffers, and layer by layer what does not fit alone.
+LBDF = ("lbdf",)
 
 
 class Oracle:
     """Costs of the groups (masks) of one graph on one accelerator.
 
-    A group of several operators is valid if it fits under LBDF; a single operator that does not fit
-    executes layer by layer. Raises CostModelError if a cost falls below what must move.
+    A group executes in that of ``schemes`` which is the cheapest by ``objective`` ("dram", "energy", "cycles") among
+    those in which it fits the buffer; it is valid if there is one. A single operator may always execute layer by layer.
+    ``recompute`` False: no arithmetic is executed again to save traffic. Raises SchemeError for a name that is unknown
+    and for schemes of which none executes any operator of the graph, CostModelError if a cost is below what must move.
     """
 
-    def __init__(self, graph: OperatorGraph, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        graph: OperatorGraph,
+        accelerator: Accelerator,
+        schemes: str | Iterable[str] = LBDF,
+        objective: str = "dram",
+        recompute: bool = True,
+    ) -> None:
         if not len(graph):
             raise CostModelError(f"network {graph.name!r} has no operator; at least one is needed")
         self.graph = graph
         self.accelerator = accelerator
+        self.recompute = recompute
         self.sizes = Sizes(graph, accelerator)
-        self.model = LineBufferModel(graph, accelerator, self.sizes)
+        self.objective = Objective(objective, self.sizes, accelerator)
+        self.line_buffers = LineBuffers(graph, accelerator, self.sizes)
+        self.model = self.line_buffers.model
+        self._made: dict[str, Scheme] = {"lbdf": self.line_buffers}
+        names = chosen_schemes(schemes)
+        self._made |= make_schemes([n for n in names if n != "lbdf"], graph, accelerator, self.sizes, recompute)
+        self.schemes = {name: self._made[name] for name in names}
         self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
+        self._fits: dict[int, dict[str, Fit]] = {}
         self._full: dict[int, GroupCost] = {}
-        self._requirement: dict[int, int] = {}
-        self.fusable_mask = sum(1 << i for i in range(len(graph)) if self.cost(1 << i).scheme == "lbdf")
-        self.unfused_dram_bytes = sum(self.cost(1 << i).dram_bytes for i in range(len(graph)))
+        singles = [1 << i for i in range(len(graph))]
+        fusable = [mask for mask in singles if self.line_buffers.fit(mask).valid]
+        self.fusable_mask = sum(fusable)
+        self.unfused_dram_bytes = sum(self._unfused_bytes(mask) for mask in singles)
         self.compulsory_dram_bytes = self.sizes.compulsory_bytes()
+        if list(self.schemes) != ["layer"] and not any(self._fits_of(mask).keys() - {"layer"} for mask in singles):
+            refused = ", ".join(name for name in self.schemes if name != "layer")
+            raise SchemeError(f"scheme {refused} executes no operator of network {graph.name!r} alone; add lbdf or brr")
 
     @property
     def evaluated(self) -> int:
         """Distinct groups computed so far."""
-        return len(self._fast.keys() | self._full.keys())
+        return len(self._fits)
 
     def weight_bytes(self, mask: int) -> int:
-        """Weight bytes of a group: a bound on its requirement that grows with it."""
+        """Weight bytes of a group: a bound on its requirement in LBDF that grows with it."""
         return self.sizes.weights(mask)
 
     def evaluate(self, mask: int) -> tuple[bool, int, int]:
-        """(valid, dram_bytes, buffer_bytes) of a group.
+        """(valid, value, buffer_bytes) of a group; its value is the objective's: DRAM bytes, pJ or cycles.
 
-        For an invalid group ``buffer_bytes`` is a lower bound above the buffer where that settles it
-        without an execution; :meth:`cost` gives the exact figure.
+        For an invalid group the value is that of its compulsory traffic, and ``buffer_bytes`` is a lower bound above
+        the buffer where that settles it without an execution; :meth:`cost` gives the exact figure.
         """
         found = self._fast.get(mask)
         if found is None:
@@ -58,46 +87,91 @@ class Oracle:
         return found
 
     def _evaluate(self, mask: int) -> tuple[bool, int, int]:
-        if not mask & (mask - 1):
-            cost = self.cost(mask)
-            return cost.valid, cost.dram_bytes, cost.buffer_bytes
-        weight_bytes = self.sizes.weights(mask)
-        dram_bytes = sum(self.sizes.boundary_bytes(mask)) + weight_bytes
-        if weight_bytes > self.accelerator.buffer_bytes:
-            return False, dram_bytes, weight_bytes
-        needed = self.model.lower_bound_bytes(mask)
-        if needed > self.accelerator.buffer_bytes:
-            return False, dram_bytes, needed
-        needed = self.requirement_bytes(mask)
-        return needed <= self.accelerator.buffer_bytes, dram_bytes, needed
+        fits = self._fits_of(mask)
+        name = self._cheapest(mask, fits)
+        if name is None:
+            needed = min((fit.buffer_bytes for fit in fits.values()), default=self.accelerator.buffer_bytes + 1)
+            return False, self.objective.value(mask, self.least_bytes(mask)), needed
+        fit = fits[name]
+        return True, self.objective.value(mask, fit.dram_bytes, fit.recomputed_macs), fit.buffer_bytes
 
-    def requirement_bytes(self, mask: int) -> int:
-        """Exact F_B of a group under LBDF, also where it exceeds the buffer."""
-        found = self._requirement.get(mask)
+    def _fits_of(self, mask: int) -> dict[str, Fit]:
+        """What the schemes say, up to the first that moves no more than must move and computes nothing again."""
+        found = self._fits.get(mask)
         if found is None:
-            found = self._requirement[mask] = self.model.requirement_bytes(mask)
+            found, least = {}, self.least_bytes(mask)
+            for name, scheme in self.schemes.items():
+                fit = scheme.fit(mask)
+                if fit is None:
+                    continue
+                if fit.valid and fit.dram_bytes < least:
+                    raise CostModelError(f"group {mask:#x} moves {fit.dram_bytes} bytes in {name}, below its {least}")
+                found[name] = fit
+                if fit.valid and fit.dram_bytes == least and not fit.recomputed_macs:
+                    break
+            self._fits[mask] = found
         return found
 
+    def _cheapest(self, mask: int, fits: Mapping[str, Fit]) -> str | None:
+        valid = {name: fit for name, fit in fits.items() if fit.valid}
+        if not valid:
+            return None
+        value = self.objective.value
+        return min(valid, key=lambda name: value(mask, valid[name].dram_bytes, valid[name].recomputed_macs))
+
+    def least_bytes(self, mask: int) -> int:
+        """What a group moves at least in any scheme: its inputs, outputs and weights once each."""
+        return sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
+
+    def requirement_bytes(self, mask: int) -> int:
+        """Exact F_B of a group, also where it exceeds the buffer: under LBDF where that is allowed, else the least."""
+        if "lbdf" in self.schemes:
+            return self.line_buffers.requirement_bytes(mask)
+        return self.cost(mask).buffer_bytes
+
     def cost(self, mask: int) -> GroupCost:
-        """The full report of a group, by tensor."""
+        """The full report of a group in its cheapest scheme; where none fits, in the first that executes it at all."""
         found = self._full.get(mask)
         if found is None:
             found = self._full[mask] = self._cost(mask)
         return found
 
-    def cost_in(self, mask: int, scheme: str | None) -> GroupCost:
-        """The report of a group in the scheme that a plan names: "lbdf", "layer", or None for the oracle's choice."""
-        if scheme == "lbdf":
-            return self.model.cost(mask)
-        if scheme == "layer":
-            return layerwise_cost(self.graph, mask.bit_length() - 1, self.accelerator, self.sizes)
-        return self.cost(mask)
-
     def _cost(self, mask: int) -> GroupCost:
-        cost = self.model.cost(mask)
-        if not cost.valid and len(cost.operators) == 1:
-            cost = layerwise_cost(self.graph, cost.operators[0], self.accelerator, self.sizes)
-        least = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
-        if cost.dram_bytes < least:
+        fits = self._fits_of(mask)
+        name = self._cheapest(mask, fits) or next(iter(fits), "lbdf")
+        cost = self._made[name].cost(mask)
+        assert cost is not None, "a scheme that says whether a group fits can report on it"
+        if cost.dram_bytes < self.least_bytes(mask):
+            least = self.least_bytes(mask)
             raise CostModelError(f"group {cost.operators} moves {cost.dram_bytes} bytes, below its compulsory {least}")
         return cost
+
+    def cost_in(self, mask: int, scheme: str | None, parameters: Mapping[str, Any] | None = None) -> GroupCost:
+        """The report of a group in the scheme that a plan names, or in the oracle's choice for None.
+
+        Raises SchemeError for an unknown scheme, CostModelError for one that cannot execute the group.
+        """
+        if scheme is None:
+            return self.cost(mask)
+        cost = self.scheme(scheme).cost(mask, parameters or None)
+        if cost is None:
+            count = mask.bit_count()
+            raise CostModelError(
+                f"scheme {scheme!r} cannot execute the group of operator {_first(mask)} ({count} in all)"
+            )
+        return cost
+
+    def scheme(self, name: str) -> Scheme:
+        """The scheme of a name, also of one that groups do not choose from. Raises SchemeError for an unknown one."""
+        if name not in self._made:
+            self._made[name] = scheme_class(name)(self.graph, self.accelerator, self.sizes)
+        return self._made[name]
+
+    def _unfused_bytes(self, mask: int) -> int:
+        if self.fusable_mask & mask:
+            return self.least_bytes(mask)
+        return layerwise_cost(self.graph, mask.bit_length() - 1, self.accelerator, self.sizes).dram_bytes
+
+
+def _first(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1

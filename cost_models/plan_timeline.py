@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tvm_fusion.cost_models.oracle import Oracle
-from tvm_fusion.cost_models.scheme import GroupCost
-from tvm_fusion.cost_models.simulator import simulate_line_buffer
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
-from tvm_fusion.graph.plan import PartitionPlan, check_plan
+from tvm_fusion.graph.plan import Group, PartitionPlan, check_plan
 
 Points = list[tuple[int, int]]
 
@@ -38,7 +36,7 @@ def simulate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle, max
     check_plan(graph, plan)
     if max_points < 1:
         raise CostModelError(f"max_points {max_points} is not allowed; at least 1")
-    stretches = [_events(graph, oracle, mask_of(group.operators)) for group in plan.groups]
+    stretches = [_events(oracle, group) for group in plan.groups]
     total = sum(len(points) for points in stretches)
     room = max(1, max_points - len(stretches))
     stretch = 1 if total <= max_points else -(-total // room)
@@ -56,16 +54,8 @@ def simulate_plan(graph: OperatorGraph, plan: PartitionPlan, oracle: Oracle, max
     return PlanTimeline(tuple(occupancy), tuple(dram), tuple(starts), total)
 
 
-def _events(graph: OperatorGraph, oracle: Oracle, mask: int) -> Points:
+def _events(oracle: Oracle, group: Group) -> Points:
     """(occupancy, DRAM bytes of this group so far) of every event of a group."""
-    cost = oracle.cost(mask)
-    if cost.scheme != "lbdf":
-        return _flat(graph, cost)
-    result = simulate_line_buffer(graph, mask, oracle.accelerator, keep_timeline=True)
+    cost = oracle.cost_in(mask_of(group.operators), group.scheme, group.parameters)
+    result = oracle.scheme(cost.scheme).simulate(cost, keep_timeline=True)
     return [(occupancy, moved) for _, occupancy, moved in result.timeline]
-
-
-def _flat(graph: OperatorGraph, cost: GroupCost) -> Points:
-    """One point for each output row of every image."""
-    rows = sum(graph.operators[i].height * graph.operators[i].batch for i in cost.operators)
-    return [(cost.buffer_bytes, cost.dram_bytes * (row + 1) // rows) for row in range(rows)]

@@ -202,7 +202,7 @@ class _Division:
         for s in range(1 + max(self.stage.values())):
             here = [i for i in self.made if self.stage[i] == s]
             longest += max(sum(work[i] * (span[i][1] - span[i][0]) for i in here) for span in spans)
-        return alone / longest
+        return alone / longest if longest else 1.0  # no row of anything is needed
 
     def _row_work(self, i: int) -> float:
         macs = self.graph.operators[i].macs / self.graph.operators[i].height if i >= 0 else 0

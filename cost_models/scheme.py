@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,10 +19,10 @@ class TensorBuffer:
 class GroupCost:
     """What one fusion group costs in one scheme; DRAM bytes are for the whole batch.
 
-    ``buffer_bytes`` is the requirement; in LBDF the sum of ``buffers`` and ``weight_buffer_bytes``. In BRR ``bands`` is
-    the number of bands and ``kept`` the operators whose weights stay on chip (``weight_buffer_bytes``); ``buffers`` are
-    the largest band of every tensor, which need not be there at one time; ``macs`` include ``recomputed_macs``, those
-    of halo rows that are made again.
+    ``buffer_bytes`` is the requirement. In LBDF it is the sum of ``buffers`` and ``weight_buffer_bytes``; elsewhere
+    ``buffers`` are the most that there ever is of every tensor, which need not be there at one time.
+    ``weight_buffer_bytes`` are weights that stay on chip. ``macs`` include ``recomputed_macs``, executed again.
+    ``parameters``, as JSON, are what the scheme itself chose: with them it executes the group just so.
     Cycles and energy are estimates (roofline; see :mod:`tvm_fusion.cost_models.estimate`).
     """
 
@@ -38,9 +38,8 @@ class GroupCost:
     macs: int
     estimated_cycles: float
     estimated_energy_pj: float
-    bands: int | None = None
-    kept: tuple[int, ...] = ()
     recomputed_macs: int = 0
+    parameters: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def dram_bytes(self) -> int:
@@ -61,6 +60,6 @@ class GroupCost:
                 "total": self.dram_bytes,
             },
         }
-        if self.bands is not None:
-            found |= {"bands": self.bands, "kept": list(self.kept), "recomputed_macs": self.recomputed_macs}
+        if self.parameters:
+            found |= {"parameters": self.parameters, "recomputed_macs": self.recomputed_macs}
         return found

@@ -69,7 +69,7 @@ def fuse_extraction(extraction: Extraction, plan: PartitionPlan, oracle: Oracle)
     for number, place in enumerate(order):
         group = plan.groups[place]
         names = frozenset(name for i in group.operators for name in extraction.bindings[i])
-        attributes = group_attributes(number, oracle.cost_in(mask_of(group.operators), group.scheme))
+        attributes = group_attributes(number, oracle.cost_in(mask_of(group.operators), group.scheme, group.parameters))
         groups.append(GroupFunction(f"fused_group_{number}", names, attributes, describe))
     return mark_primitive(fuse_groups(extraction.module, groups))
 

@@ -37,6 +37,10 @@ class CostModelError(FusionError):
     """A group that a cost model cannot execute."""
 
 
+class SchemeError(FusionError):
+    """An execution scheme or objective that is unknown, or schemes that cannot execute a network."""
+
+
 class CompileError(FusionError):
     """A plan that does not match the module that is compiled."""
 

@@ -86,6 +86,9 @@ class GroupWriter(ABC):
             raise NotLowered("", f"several operands are one weight of shape {shape_of(shared)}")
         if len(set(group.results)) != len(group.results):
             raise NotLowered("", "one tensor is returned twice")
+        for tensor in (*self.graph.inputs, *self.graph.operators):
+            if tensor.batch > 1 and tensor.shape[:1] != (tensor.batch,):
+                raise NotLowered(tensor.name, f"its shape {tensor.shape} does not begin with the batch")
 
     def _blocks(self, i: int) -> list[Block]:
         operator = self.graph.operators[i]

@@ -56,8 +56,6 @@ class RowBuffers:
         self._of: dict[int, RowBuffer] = {}
         for i, home in row_homes(graph, self.lines).items():
             tensor = graph.tensor(i)
-            if tensor.batch > 1 and tensor.shape[:1] != (tensor.batch,):
-                raise NotLowered(tensor.name, f"its shape {tensor.shape} does not begin with the batch")
             self._of[i] = (
                 self._allocate(home.name, tensor, home.lines, ACCUMULATOR_SCOPE if home.beside else scope)
                 if home.owner == i

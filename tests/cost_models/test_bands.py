@@ -29,7 +29,7 @@ def test_one_band_is_the_whole_map() -> None:
     assert lines(found) == {-1: 16, 0: 16, 1: 16}
     assert found.buffer_bytes == (16 + 16) * 64 + 36  # the input is gone when the second one runs
     assert (found.input_bytes, found.output_bytes, found.weight_bytes) == (1024, 1024, 288)
-    assert (found.scheme, found.bands, found.kept, found.recomputed_macs) == ("brr", 1, (), 0)
+    assert (found.scheme, found.parameters, found.recomputed_macs) == ("brr", {"bands": 1, "kept": []}, 0)
 
 
 def test_two_bands_share_a_halo() -> None:
@@ -153,4 +153,4 @@ def test_what_is_no_group_or_no_choice_is_refused(mask: int, bands: int, kept: t
 
 def test_json_names_bands_and_kept_operators() -> None:
     found = cost(TWO, 2, (1,)).to_json()
-    assert (found["scheme"], found["bands"], found["kept"]) == ("brr", 2, [1])
+    assert (found["scheme"], found["parameters"]) == ("brr", {"bands": 2, "kept": [1]})

@@ -86,6 +86,7 @@ BY_HAND: dict[str, tuple[Callable[..., Any], tuple[Shape, ...], str]] = {
     "images together": (lambda emit, x: op.mean(emit(conv(x, 4)), [0]), (BATCH,), "float32"),
     "images one after another": (lambda emit, x: op.concat([x, emit(conv(x, 4))], 0), (BATCH,), "float32"),
     "view of all images": (view_of_images, (BATCH,), "float32"),
+    "images merged with their channels": (lambda emit, x: op.reshape(x, (8, 5, 5)), (BATCH,), "float32"),
     "windows of all images": (windows, ((2, 6, 4, 4),), "float32"),
     "input without images": (
         lambda emit, x, y: op.nn.layer_norm(x, y, weight(4), axes=-1),

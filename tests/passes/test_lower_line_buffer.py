@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -162,13 +163,18 @@ def test_many_random_networks(part: int) -> None:
     assert counted.share > 0.85
 
 
+def each_alone(graph: OperatorGraph) -> PartitionPlan:
+    return alone_as_layers(PartitionPlan(tuple(Group((i,)) for i in range(len(graph)))))
+
+
 @pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("plan_of", [whole, each_alone])
 @pytest.mark.filterwarnings("ignore::tvm_fusion.passes.lowering.not_lowered.LoweringWarning")
-def test_known_cases(name: str) -> None:
+def test_known_cases(name: str, plan_of: Callable[[OperatorGraph], PartitionPlan]) -> None:
     """The results of the network as TVM compiles it; what the lowering does not cover it leaves alone."""
     build, shapes, dtype = BY_HAND[name]
     mod = stepwise(build, *shapes, dtype=dtype)
-    lowered = VerifyMemory()(LowerLineBuffer()(FuseByPlan(whole(extract(mod).graph), ROOMY)(mod)))
+    lowered = VerifyMemory()(LowerLineBuffer()(FuseByPlan(plan_of(extract(mod).graph), ROOMY)(mod)))
     inputs = random_inputs(mod)
     assert largest_relative_error(run(LowerGroups()(lowered), inputs), run(mod, inputs)) < 1e-4
 

@@ -27,5 +27,5 @@ def partitions(graph: OperatorGraph) -> Iterator[list[int]]:
 def optimum(problem: FusionProblem) -> int:
     """Least DRAM bytes of all valid, acyclic partitions."""
     return min(
-        problem.plan_bytes(masks) for masks in partitions(problem.graph) if all(problem.valid(mask) for mask in masks)
+        problem.plan_value(masks) for masks in partitions(problem.graph) if all(problem.valid(mask) for mask in masks)
     )

@@ -91,8 +91,8 @@ def test_of_valid_pairs_the_one_that_moves_least_is_taken() -> None:
     found = split_at(tight, whole, edges)
     assert len(found) == 2
     pairs = [split_at(tight, whole, [edge]) for edge in edges]
-    moved = [tight.plan_bytes(pair) for pair in pairs if len(pair) == 2 and all(map(tight.valid, pair))]
-    assert tight.plan_bytes(found) == min(moved)
+    moved = [tight.plan_value(pair) for pair in pairs if len(pair) == 2 and all(map(tight.valid, pair))]
+    assert tight.plan_value(found) == min(moved)
 
 
 def test_the_larger_valid_part_is_kept_and_the_rest_split_again() -> None:

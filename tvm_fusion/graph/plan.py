@@ -14,10 +14,11 @@ from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Operators (ascending ids) that execute together, and the scheme they execute in."""
+    """Operators (ascending ids) that execute together, their scheme, and what that chose itself (JSON)."""
 
     operators: tuple[int, ...]
     scheme: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

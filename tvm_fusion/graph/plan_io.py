@@ -26,7 +26,7 @@ def load_plan(path: str | Path, graph: OperatorGraph) -> PartitionPlan:
 
 
 def plan_from_json(data: Any, graph: OperatorGraph) -> PartitionPlan:
-    """A plan from ``{"groups": [{"operators": [0, 1]}]}``; everything else in it is kept as metadata."""
+    """A plan from ``{"groups": [{"operators": [0, 1]}]}``, by ids or names; all else in it is kept as metadata."""
     if not isinstance(data, dict) or not isinstance(data.get("groups"), list):
         raise PlanError('a plan is {"groups": [{"operators": [0, 1, 2]}, ...]}; this JSON has no list "groups"')
     version = data.get("schema_version", SCHEMA_VERSION)
@@ -38,7 +38,8 @@ def plan_from_json(data: Any, graph: OperatorGraph) -> PartitionPlan:
             f"plan is for another network: its graph fingerprint is {fingerprint}, "
             f"that of {graph.name!r} is {graph.fingerprint}"
         )
-    groups = tuple(_group(number, entry) for number, entry in enumerate(data["groups"]))
+    ids = {operator.name: operator.id for operator in graph.operators}
+    groups = tuple(_group(number, entry, ids) for number, entry in enumerate(data["groups"]))
     metadata = {key: value for key, value in data.items() if key != "groups"}
     plan = PartitionPlan(groups, metadata)
     check_plan(graph, plan)
@@ -47,17 +48,24 @@ def plan_from_json(data: Any, graph: OperatorGraph) -> PartitionPlan:
     return PartitionPlan(tuple(groups[k] for k in order), metadata)
 
 
-def _group(number: int, entry: Any) -> Group:
-    operators = entry.get("operators") if isinstance(entry, dict) else None
-    if not isinstance(operators, list) or any(isinstance(i, bool) or not isinstance(i, int) for i in operators):
-        raise PlanError(f'group {number} must be {{"operators": [ids]}} with whole numbers, not {entry!r}')
+def _group(number: int, entry: Any, ids: dict[str, int]) -> Group:
+    named = entry.get("operators") if isinstance(entry, dict) else None
+    if not isinstance(named, list) or any(isinstance(i, bool) or not isinstance(i, int | str) for i in named):
+        raise PlanError(f'group {number} must be {{"operators": [ids or names]}}, not {entry!r}')
+    unknown = next((name for name in named if isinstance(name, str) and name not in ids), None)
+    if unknown is not None:
+        raise PlanError(f"group {number} names operator {unknown!r}, which the graph does not have")
+    operators = [ids[name] if isinstance(name, str) else name for name in named]
     scheme = entry.get("scheme")
     if scheme is not None and not isinstance(scheme, str):
         raise PlanError(f"group {number} has scheme {scheme!r}; it must be text")
     repeated = [i for i in operators if operators.count(i) > 1]
     if repeated:
         raise PlanError(f"group {number} repeats operator {repeated[0]}; each operator belongs to exactly one group")
-    return Group(tuple(sorted(operators)), scheme)
+    parameters = entry.get("parameters", {})
+    if not isinstance(parameters, dict) or (parameters and scheme is None):
+        raise PlanError(f"group {number} has parameters {parameters!r}; they must be an object beside a scheme")
+    return Group(tuple(sorted(operators)), scheme, parameters)
 
 
 def plan_to_json(plan: PartitionPlan, graph: OperatorGraph, **facts: Any) -> dict[str, Any]:
@@ -67,6 +75,7 @@ def plan_to_json(plan: PartitionPlan, graph: OperatorGraph, **facts: Any) -> dic
             "operators": list(group.operators),
             "names": [graph.operators[i].name for i in group.operators],
             **({"scheme": group.scheme} if group.scheme else {}),
+            **({"parameters": group.parameters} if group.parameters else {}),
         }
         for group in plan.groups
     ]

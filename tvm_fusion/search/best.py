@@ -8,7 +8,7 @@ import numpy as np
 
 from tvm_fusion.search.algorithm import Algorithm, never
 from tvm_fusion.search.exact import IDEAL_LIMIT, IdealPath
-from tvm_fusion.search.growth import GrowthBound
+from tvm_fusion.search.group_growth import GroupGrowth
 from tvm_fusion.search.ideals import ideals_by_size
 from tvm_fusion.search.interval_dp import IntervalDP, cut_order
 from tvm_fusion.search.local_search import POPULATION, LocalSearch
@@ -46,7 +46,7 @@ class Best(Algorithm):
         self._local: LocalSearch | None = None
         self._found: dict[Partition, int] = {}
         self._interval_plans_left = 0
-        self._bound: GrowthBound | None = None
+        self._growth: GroupGrowth | None = None
         self._recut: Partition | None = None
         self._plans_since_cut = 0
 
@@ -95,7 +95,7 @@ class Best(Algorithm):
         best = next(iter(self._found))
         if self._plans_since_cut >= PLANS_BETWEEN_CUTS and best != self._recut:
             self._plans_since_cut = 0
-            self._bound = self._bound or GrowthBound(self.problem)
-            self._recut = cut_order(self.problem, order_of(best), self._bound, self.stop)
+            self._growth = self._growth or GroupGrowth(self.problem)
+            self._recut = cut_order(self.problem, order_of(best), self._growth, self.stop)
             return [self._recut]
         return self._local.ask(limit)

@@ -19,8 +19,9 @@ import numpy as np
 from tvm_fusion.errors import SearchError
 from tvm_fusion.graph.graph import members
 from tvm_fusion.search.algorithm import Algorithm, never
-from tvm_fusion.search.growth import GrowthBound
+from tvm_fusion.search.group_growth import GroupGrowth
 from tvm_fusion.search.ideals import ideals_by_size
+from tvm_fusion.search.interval_dp import cut_order
 from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.split import Splitter
 
@@ -63,29 +64,35 @@ class Exact(Algorithm):
 class IdealPath:
     """Shortest path over ``ideals`` (smaller ones first, each with its ready operators).
 
-    For every ideal the groups that may end there wait, sorted by cost, and only as many of them are
-    executed by the oracle as it takes to find a valid one.
+    For every ideal the groups that may end there wait, sorted by a bound of their cost, and only as many of them are
+    evaluated by the oracle as it takes to find the cheapest. ``at_most`` is the cost of some plan: what must cost more
+    is left out.
     """
 
     problem: FusionProblem
     ideals: dict[int, int]
     max_groups: int | None = None  # give up after so many groups grown
+    at_most: int | None = None
     groups: int = 0
     _distance: dict[int, int] = field(default_factory=lambda: {0: 0})
     _last_group: dict[int, int] = field(default_factory=dict)
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    _to_go: dict[int, int] = field(default_factory=dict)
     _before: int = 0
 
     def solve(self, stop: Callable[[], bool] = never) -> bool:
         """Whether the end was reached: False if ``stop`` turned true or ``max_groups`` ran out."""
         self._before = self.problem.oracle.evaluated
-        bound = GrowthBound(self.problem)
+        growth = GroupGrowth(self.problem)
+        if self.at_most is None:
+            order = tuple(range(self.problem.size))
+            self.at_most = self.problem.plan_value(cut_order(self.problem, order, growth, stop))
         for number, (ideal, ready) in enumerate(self.ideals.items()):
             if number % 16 == 0 and stop():
                 return False
-            if ideal:
-                self._settle(ideal)
-            self._expand(bound, ideal, ready)
+            if ideal and not self._settle(ideal):
+                continue
+            self._expand(growth, ideal, ready)
             if self.max_groups is not None and self.groups > self.max_groups:
                 return False
         return True
@@ -94,7 +101,7 @@ class IdealPath:
         """The cheapest plan known: a shortest path as far as it got, every further operator alone."""
         everything = self.problem.everything
         singles = self.problem.unfused
-        alone = [self.problem.group_bytes(mask) for mask in singles]
+        alone = [self.problem.group_value(mask) for mask in singles]
 
         def total(ideal: int) -> int:
             return self._distance[ideal] + sum(alone[i] for i in members(everything & ~ideal))
@@ -109,48 +116,65 @@ class IdealPath:
         return partition
 
     def certificate(self) -> dict[str, Any]:
-        """What the proof rests on."""
+        """What the proof rests on; "chosen_by_heuristics" are schemes that did not try every choice of parameters."""
+        oracle = self.problem.oracle
+        unit = "_bytes" if oracle.objective.name == "dram" else ""
         return {
             "method": "shortest path over the lattice of ideals",
             "ideals": len(self.ideals),
             "groups_considered": self.groups,
-            "groups_evaluated": self.problem.oracle.evaluated - self._before,
-            "lower_bound_bytes": self._distance[self.problem.everything],
+            "groups_evaluated": oracle.evaluated - self._before,
+            f"lower_bound{unit}": self._distance[self.problem.everything],
+            "schemes": list(oracle.schemes),
+            "chosen_by_heuristics": [name for name, scheme in oracle.schemes.items() if not scheme.exact_choice],
         }
 
-    def _settle(self, ideal: int) -> None:
-        """Distance of an ideal from the groups that wait there, cheapest first."""
-        problem = self.problem
-        for distance, smaller in sorted(self._waiting.pop(ideal)):
+    def _settle(self, ideal: int) -> bool:
+        """Distance of an ideal by the cheapest group that waits there; False if no plan that is good enough has it."""
+        problem, best = self.problem, self._at_most() - self._rest(ideal) + 1
+        for bound, smaller in sorted(self._waiting.pop(ideal, ())):
+            if bound >= best:
+                break
             group = ideal ^ smaller
-            if problem.valid(group) and problem.graph.is_connected(group):
-                self._distance[ideal] = distance
-                self._last_group[ideal] = group
-                return
-        raise AssertionError("an ideal less one of its last operators is an ideal")
+            valid, value, _ = problem.oracle.evaluate(group)
+            if valid and self._distance[smaller] + value < best and problem.graph.is_connected(group):
+                best = self._distance[smaller] + value
+                self._distance[ideal], self._last_group[ideal] = best, group
+        return ideal in self._distance
 
-    def _expand(self, bound: GrowthBound, ideal: int, ready: int) -> None:
+    def _expand(self, growth: GroupGrowth, ideal: int, ready: int) -> None:
         """Let every group that may follow ``ideal`` and is not proven invalid wait at the ideal it leads to."""
-        problem, waiting, buffer_bytes = self.problem, self._waiting, self.problem.buffer_bytes
-        start = self._distance[ideal]
-        ideals = self.ideals
+        ideals, waiting, start = self.ideals, self._waiting, self._distance[ideal]
+        at_most = self._at_most()
         seen: set[int] = set()
-        stack = [(0, 0, 0, ready)]
+        stack = [(growth.empty, ready)]
         while stack:
-            group, needed, moved, ready = stack.pop()
+            group, ready = stack.pop()
             for i in members(ready):
-                grown = group | 1 << i
-                if grown in seen:
+                mask = group.mask | 1 << i
+                if mask in seen:
                     continue
-                seen.add(grown)
-                needs, moves = bound.add(group, needed, moved, i)
-                fits = needs <= buffer_bytes
-                if not group:
-                    # One operator always executes, layer by layer if need be, which may move more.
-                    moves_alone = problem.group_bytes(grown)
-                    waiting.setdefault(ideal | grown, []).append((start + moves_alone, ideal))
-                elif fits:
-                    waiting.setdefault(ideal | grown, []).append((start + moves, ideal))
-                if fits:
-                    stack.append((grown, needs, moves, ideals[ideal | grown]))
+                seen.add(mask)
+                grown = growth.add(group, i)
+                reached = ideal | mask
+                # One operator always executes, layer by layer if need be.
+                if grown.alive or not group.mask:
+                    bound = start + growth.least(grown)
+                    if bound + self._rest(reached) <= at_most:
+                        waiting.setdefault(reached, []).append((bound, ideal))
+                if grown.alive:
+                    stack.append((grown, ideals[reached]))
         self.groups += len(seen)
+
+    def _at_most(self) -> int:
+        assert self.at_most is not None, "solve sets it"
+        return self.at_most
+
+    def _rest(self, ideal: int) -> int:
+        """What the operators outside an ideal cost at least."""
+        found = self._to_go.get(ideal)
+        if found is None:
+            oracle, rest = self.problem.oracle, self.problem.everything & ~ideal
+            work = sum(map(oracle.objective.work.__getitem__, members(rest)))
+            found = self._to_go[ideal] = oracle.objective.least(oracle.least_bytes(rest), work) if rest else 0
+        return found

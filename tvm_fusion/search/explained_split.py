@@ -119,7 +119,7 @@ class _Tree:
         pairs += self._pairs(mask, edges[:LEAST_BYTES_EDGES], self._least_bytes)
         both = [pair for pair in pairs if all(problem.valid(part) for part in pair)]
         if both:
-            return min(both, key=problem.plan_bytes)
+            return min(both, key=problem.plan_value)
         one = [pair for pair in pairs if any(problem.valid(part) for part in pair)]
         return self._joined(max(one, key=self._operators_of_valid_part))
 
@@ -138,8 +138,8 @@ class _Tree:
     def _operators_of_valid_part(self, pair: tuple[int, int]) -> tuple[int, int]:
         """Most operators first; of equals the pair that moves less."""
         size = max(part.bit_count() for part in pair if self.problem.valid(part))
-        return size, -self.problem.plan_bytes(pair)
+        return size, -self.problem.plan_value(pair)
 
     def _left_and_bytes(self, parts: Parts) -> tuple[int, int]:
         invalid = sum(not self.problem.valid(part) for part in parts)
-        return invalid, self.problem.plan_bytes(parts)
+        return invalid, self.problem.plan_value(parts)

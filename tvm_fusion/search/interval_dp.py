@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from tvm_fusion.search.algorithm import Algorithm, never
-from tvm_fusion.search.growth import GrowthBound
+from tvm_fusion.search.group_growth import GroupGrowth, Grown
 from tvm_fusion.search.orders import topological_orders
 from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.split import Splitter
@@ -29,7 +28,7 @@ class IntervalDP(Algorithm):
     ) -> None:
         super().__init__(problem, rng, splitter, stop)
         self._orders = topological_orders(problem, rng)
-        self._bound: GrowthBound | None = None
+        self._growth: GroupGrowth | None = None
         self._best: int | None = None
         self._failures = 0
 
@@ -39,8 +38,8 @@ class IntervalDP(Algorithm):
         if order is None or self._failures >= PATIENCE:
             self.finished = True
             return []
-        self._bound = self._bound or GrowthBound(self.problem)
-        return [cut_order(self.problem, order, self._bound, self.stop)]
+        self._growth = self._growth or GroupGrowth(self.problem)
+        return [cut_order(self.problem, order, self._growth, self.stop)]
 
     def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
         """Count the orders that brought nothing better."""
@@ -50,16 +49,8 @@ class IntervalDP(Algorithm):
             self._best = found if better else self._best
 
 
-class _Part(NamedTuple):
-    """One connected part of an interval, with the bytes that it needs and moves."""
-
-    mask: int
-    needed: int
-    moved: int
-
-
 def cut_order(
-    problem: FusionProblem, order: Sequence[int], bound: GrowthBound, stop: Callable[[], bool] = never
+    problem: FusionProblem, order: Sequence[int], growth: GroupGrowth, stop: Callable[[], bool] = never
 ) -> Partition:
     """The cheapest partition whose groups are the connected parts of intervals of ``order``.
 
@@ -73,52 +64,62 @@ def cut_order(
     stopped = False
     for end in range(count + 1):
         if end:
-            for cost, start, masks in sorted(waiting[end]):
-                if all(problem.valid(mask) for mask in masks):
-                    distance[end], best[end] = cost, (start, masks)
-                    break
+            distance[end], start, masks = _cheapest(problem, distance, waiting[end])
+            best[end] = start, masks
             waiting[end] = []
         stopped = stopped or stop()
-        for stretch, masks, moved in _intervals(problem, order, end, bound, stopped):
-            waiting[stretch].append((distance[end] + moved, end, masks))
-    found: list[int] = []
+        for stretch, masks, least in _intervals(problem, order, end, growth, stopped):
+            waiting[stretch].append((distance[end] + least, end, masks))
+    groups: list[int] = []
     end = count
     while end:
         end, masks = best[end]
-        found += masks
-    partition = problem.ordered_subset(found)
+        groups += masks
+    partition = problem.ordered_subset(groups)
     assert partition is not None
     return partition
 
 
+def _cheapest(
+    problem: FusionProblem, distance: Sequence[int], waiting: list[tuple[int, int, tuple[int, ...]]]
+) -> tuple[int, int, tuple[int, ...]]:
+    """(distance, start, groups) of the cheapest interval; only those are evaluated of which the bound is low enough."""
+    best: tuple[int, int, tuple[int, ...]] | None = None
+    for bound, start, masks in sorted(waiting):
+        if best is not None and bound >= best[0]:
+            break
+        found = [problem.oracle.evaluate(mask) for mask in masks]
+        if all(valid for valid, _, _ in found):
+            total = distance[start] + sum(value for _, value, _ in found)
+            if best is None or total < best[0]:
+                best = total, start, masks
+    assert best is not None, "one operator always executes"
+    return best
+
+
 def _intervals(
-    problem: FusionProblem, order: Sequence[int], start: int, bound: GrowthBound, only_one: bool
+    problem: FusionProblem, order: Sequence[int], start: int, growth: GroupGrowth, only_one: bool
 ) -> list[tuple[int, tuple[int, ...], int]]:
-    """(end, parts, bytes moved) of the intervals from ``start`` that are not proven invalid.
+    """(end, parts, value at least) of the intervals from ``start`` that are not proven invalid.
 
     The bound of a part holds for every part that it grows into, so the first one that is too large ends it.
     """
     predecessors = problem.graph.predecessor_masks
     found: list[tuple[int, tuple[int, ...], int]] = []
-    parts: list[_Part] = []
+    parts: list[Grown] = []
     for position in range(start, len(order)):
         i = order[position]
         touched = [part for part in parts if part.mask & predecessors[i]]
-        if len(touched) == 1:
-            mask, needed, moved = touched[0]
-        else:
-            mask = sum(part.mask for part in touched)
-            needed, moved = bound.total(mask)
-        needed, moved = bound.add(mask, needed, moved, i)
+        grown = growth.add(touched[0] if len(touched) == 1 else growth.joined(touched), i)
         parts = [part for part in parts if part not in touched]
-        parts.append(_Part(mask | 1 << i, needed, moved))
+        parts.append(grown)
         if position == start:
             # One operator always executes, layer by layer if need be.
-            found.append((start + 1, (1 << i,), problem.group_bytes(1 << i)))
+            found.append((start + 1, (1 << i,), problem.group_value(1 << i)))
             if only_one:
                 break
-        if needed > problem.buffer_bytes:
+        if not grown.alive:
             break
         if position > start:
-            found.append((position + 1, tuple(part.mask for part in parts), sum(part.moved for part in parts)))
+            found.append((position + 1, tuple(part.mask for part in parts), sum(map(growth.least, parts))))
     return found

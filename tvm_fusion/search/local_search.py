@@ -34,7 +34,7 @@ class LocalSearch(Algorithm):
     ) -> None:
         super().__init__(problem, rng, splitter, stop)
         self.population = population
-        self._plans: dict[Partition, int] = {plan: problem.plan_bytes(plan) for plan in start}
+        self._plans: dict[Partition, int] = {plan: problem.plan_value(plan) for plan in start}
 
     def ask(self, limit: int) -> Sequence[Partition]:
         """One edit of every plan of the population; at first, random plans."""

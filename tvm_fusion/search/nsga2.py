@@ -95,7 +95,7 @@ class _PlanCosts(ElementwiseProblem):  # type: ignore[misc]
         self.fusion = problem
 
     def _evaluate(self, x: Any, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        out["F"] = [self.fusion.plan_bytes(x[0].partition), x[0].excess_bytes]
+        out["F"] = [self.fusion.plan_value(x[0].partition), x[0].excess_bytes]
 
 
 class _RandomPlans(Sampling):  # type: ignore[misc]
@@ -127,7 +127,7 @@ class _ExchangeBlocks(Crossover):  # type: ignore[misc]
         blocks = common_blocks(problem, ours, theirs)
 
         def cheaper(block: Block) -> bool:
-            return problem.plan_bytes(block.theirs) < problem.plan_bytes(block.ours)
+            return problem.plan_value(block.theirs) < problem.plan_value(block.ours)
 
         choices: tuple[Callable[[Block], bool], ...] = (cheaper, lambda _: bool(rng.integers(2)))
         greedy, mixed = (problem.ordered(recombine(blocks, choice)) for choice in choices)

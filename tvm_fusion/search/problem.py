@@ -15,7 +15,7 @@ Partition = tuple[int, ...]
 
 
 class FusionProblem:
-    """Minimise the DRAM bytes of an acyclic partition of ``graph`` into connected, valid groups.
+    """Minimise the oracle's objective over acyclic partitions of ``graph`` into connected, valid groups.
 
     A partition is a tuple of disjoint masks in an order in which they can execute.
     """
@@ -38,8 +38,8 @@ class FusionProblem:
         """Whether a group fits the buffer (one operator always executes, layer by layer if need be)."""
         return self.oracle.evaluate(mask)[0]
 
-    def group_bytes(self, mask: int) -> int:
-        """DRAM bytes of a group."""
+    def group_value(self, mask: int) -> int:
+        """The objective's value of a group: DRAM bytes by default."""
         return self.oracle.evaluate(mask)[1]
 
     def excess_bytes(self, mask: int) -> int:
@@ -47,8 +47,8 @@ class FusionProblem:
         valid, _, needed = self.oracle.evaluate(mask)
         return 0 if valid else needed - self.buffer_bytes
 
-    def plan_bytes(self, partition: Iterable[int]) -> int:
-        """DRAM bytes of the whole network under a partition."""
+    def plan_value(self, partition: Iterable[int]) -> int:
+        """The objective's value of the whole network under a partition."""
         evaluate = self.oracle.evaluate
         return sum(evaluate(mask)[1] for mask in partition)
 

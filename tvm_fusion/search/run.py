@@ -12,7 +12,7 @@ import numpy as np
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import SearchError
 from tvm_fusion.graph.graph import OperatorGraph
-from tvm_fusion.graph.plan import PartitionPlan
+from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.search.algorithm import Algorithm
 from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.random_split import RandomSplit
@@ -82,10 +82,12 @@ def search(
     except KeyboardInterrupt:
         run.ended_by = "interrupted"
     best = PartitionPlan.from_masks(graph, run.best, algorithm=algorithm, seed=seed)
+    costs = [oracle.cost(mask) for mask in best.masks]
+    groups = tuple(Group(cost.operators, cost.scheme, cost.parameters) for cost in costs)
     proven = run.ended_by != "interrupted" and run.optimal
     return SearchResult(
-        plan=best,
-        network_dram_bytes=run.best_bytes,
+        plan=PartitionPlan(groups, best.metadata),
+        network_dram_bytes=sum(cost.dram_bytes for cost in costs),
         algorithm=algorithm,
         seed=seed,
         plans_proposed=termination.proposed,
@@ -115,7 +117,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.best = self.problem.unfused
-        self.best_bytes = self.problem.oracle.unfused_dram_bytes
+        self.best_bytes = self.problem.plan_value(self.best)
 
     def until_the_end(self, algorithm: Algorithm) -> None:
         """Ask and tell until the algorithm, the budget or the time is at its end."""
@@ -139,7 +141,7 @@ class _Run:
         self.optimal, self.certificate = algorithm.optimal, algorithm.certificate
 
     def _propose(self, partition: Partition) -> int:
-        dram_bytes = self.problem.plan_bytes(partition)
+        dram_bytes = self.problem.plan_value(partition)
         self.termination.proposed += 1
         if dram_bytes < self.best_bytes or not self.history:
             if dram_bytes <= self.best_bytes:

@@ -1,0 +1,1 @@
+"""Execution schemes of a group, one class each behind one interface, registered by name."""

@@ -1,0 +1,62 @@
+"""GroupGrowth: groups that grow operator by operator, with bounds that hold in every scheme they may execute in."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tvm_fusion.search.growth import GrowthBound
+from tvm_fusion.search.problem import FusionProblem
+
+
+class Grown(NamedTuple):
+    """A group that has grown in topological order.
+
+    ``needed`` bytes under LBDF at least, ``moved`` bytes in any scheme at least, ``work`` of the objective; ``alive``:
+    bits of the schemes of which no bound says that neither it nor anything it grows into can execute so.
+    """
+
+    mask: int
+    needed: int
+    moved: int
+    work: float
+    alive: int
+
+
+class GroupGrowth:
+    """Grows groups of a problem; a group in which no scheme is ``alive`` need not grow on."""
+
+    def __init__(self, problem: FusionProblem) -> None:
+        oracle = problem.oracle
+        self.bound = GrowthBound(problem)
+        self.buffer_bytes = problem.buffer_bytes
+        self.objective = oracle.objective
+        self.work = oracle.objective.work
+        self.lbdf = "lbdf" in oracle.schemes
+        # A layer is one operator; searches let every operator stand alone anyway.
+        self.others = [scheme for name, scheme in oracle.schemes.items() if name not in ("lbdf", "layer")]
+        self.empty = Grown(0, 0, 0, 0.0, (1 << len(self.others) + self.lbdf) - 1)
+
+    def add(self, group: Grown, i: int) -> Grown:
+        """The group with operator ``i``, which nothing in it reads."""
+        mask, needed, moved, work, alive = group
+        needed, moved = self.bound.add(mask, needed, moved, i)
+        mask |= 1 << i
+        if self.lbdf and needed > self.buffer_bytes:
+            alive &= ~1
+        for k, scheme in enumerate(self.others, self.lbdf):
+            if alive >> k & 1 and scheme.growth_bound_bytes(mask) > self.buffer_bytes:
+                alive ^= 1 << k
+        return Grown(mask, needed, moved, work + self.work[i], alive)
+
+    def joined(self, groups: list[Grown]) -> Grown:
+        """Several groups that share no edge as one; what cannot execute one of them cannot execute all."""
+        alive = self.empty.alive
+        for group in groups:
+            alive &= group.alive
+        mask = sum(group.mask for group in groups)
+        needed, moved = self.bound.total(mask)
+        return Grown(mask, needed, moved, sum(group.work for group in groups), alive)
+
+    def least(self, group: Grown) -> int:
+        """The objective's value of the group at least."""
+        return self.objective.least(group.moved, group.work)

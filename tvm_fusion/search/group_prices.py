@@ -54,7 +54,11 @@ class GroupPrices:
         while True:
             active = np.array(self._active)
             found = linprog(
-                cost[active], A_eq=self._matrix[:, active], b_eq=np.ones(self._operators), bounds=(0, None), method="highs"
+                cost[active],
+                A_eq=self._matrix[:, active],
+                b_eq=np.ones(self._operators),
+                bounds=(0, None),
+                method="highs",
             )
             if found.status != 0:
                 raise SearchError(f"the linear programme of the lower bound has no solution: {found.message}")

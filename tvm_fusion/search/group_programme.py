@@ -18,6 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from tvm_fusion.graph.graph import members, reachable
+from tvm_fusion.quiet import captured_stdout
 from tvm_fusion.search.problem import FusionProblem
 
 Term = tuple[int, float]
@@ -43,21 +44,26 @@ class GroupProgramme:
         self.domain = domain
         self._cost: list[float] = []
         self._upper: list[float] = []
+        self._whole: list[bool] = []
         self._row: list[int] = []
         self._column: list[int] = []
         self._value: list[float] = []
         self._least: list[float] = []
         self._matrix: csr_array | None = None
-        self.member = {i: self.variable() for i in members(domain)}
-        self._whole = len(self._cost)
+        self.member = {i: self.variable(whole=True) for i in members(domain)}
         self._convex()
         self._traffic()
 
-    def variable(self, cost_kib: float = 0.0, upper: float = 1.0) -> int:
-        """A new continuous variable of 0 .. ``upper``."""
-        self._cost.append(cost_kib)
+    def variable(self, cost_bytes: float = 0.0, upper: float = 1.0, whole: bool = False) -> int:
+        """A new variable of 0 .. ``upper``, which adds ``cost_bytes`` times itself to what the group moves."""
+        self._cost.append(cost_bytes / _KIB)
         self._upper.append(upper)
+        self._whole.append(whole)
         return len(self._cost) - 1
+
+    def upper(self, variable: int) -> float:
+        """The largest value of a variable."""
+        return self._upper[variable]
 
     def at_least(self, terms: Iterable[Term], least: float) -> None:
         """The inequality sum(value * variable) >= least."""
@@ -77,10 +83,8 @@ class GroupProgramme:
         weight_bytes = self.problem.oracle.sizes.weight_bytes
         cost = np.array(self._cost)
         lower = np.zeros(len(cost))
-        whole = np.zeros(len(cost))
         for i, variable in self.member.items():
             cost[variable] = (weight_bytes[i] - prices[i]) / _KIB
-            whole[variable] = 1
         lower[self.member[self.root]] = 1
         if self._matrix is None:
             shape = (len(self._least), len(cost))
@@ -88,13 +92,14 @@ class GroupProgramme:
         options: dict[str, float] = {"node_limit": node_limit, "mip_rel_gap": 0}
         if time_limit_seconds is not None:
             options["time_limit"] = max(0.05, time_limit_seconds)
-        found = milp(
-            cost,
-            constraints=LinearConstraint(self._matrix, np.array(self._least), inf),
-            integrality=whole,
-            bounds=Bounds(lower, np.array(self._upper)),
-            options=options,
-        )
+        with captured_stdout():  # HiGHS reports some of its own trouble there, which is none of ours
+            found = milp(
+                cost,
+                constraints=LinearConstraint(self._matrix, np.array(self._least), inf),
+                integrality=np.array(self._whole),
+                bounds=Bounds(lower, np.array(self._upper)),
+                options=options,
+            )
         if found.status == _INFEASIBLE:
             return BestGroup(None, 0)
         # A group costs nothing below its weights, so without any bound of the solver this one holds.
@@ -157,12 +162,12 @@ class GroupProgramme:
             inside = [c for c in readers if c in member]
             made = [(member[t], 1.0)] if t in member else []
             if inside:
-                read = self.variable(tensor_bytes[t] / _KIB)
+                read = self.variable(tensor_bytes[t])
                 for c in inside:
                     self.at_least([(read, 1.0), (member[c], -1.0), *made], 0)
             final = t >= 0 and graph.output_mask >> t & 1
             if made and (readers or final):
-                written = self.variable(tensor_bytes[t] / _KIB)
+                written = self.variable(tensor_bytes[t])
                 if final or len(inside) < len(readers):
                     self.at_least([(written, 1.0), (member[t], -1.0)], 0)
                 else:

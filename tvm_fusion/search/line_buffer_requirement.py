@@ -1,8 +1,8 @@
 """LineBufferRequirement: what LBDF certainly needs, as linear inequalities.
 
 The weights of all members, and for every tensor t that the group reads or makes the most of the following, which
-:class:`~tvm_fusion.search.growth.GrowthBound` derives (there: what stays needed while a group grows). None of it depends
-on what else is in the group, because an operator makes at least the rows that it makes when the whole graph is one group:
+:class:`~tvm_fusion.search.growth.GrowthBound` derives (there: what stays needed while a group grows). None of it
+depends on what else is in the group: an operator makes at least the rows that it makes when the whole graph is one.
 
 - a row, if the group makes t and t is not in place;
 - the widest window of every member c that reads t, unless t is in place for c;
@@ -15,7 +15,6 @@ In place is at most a tensor whose only reader is pointwise, when both ends are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf
 
 from tvm_fusion.search.group_programme import GroupProgramme, Term
 from tvm_fusion.search.growth import GrowthBound
@@ -44,11 +43,16 @@ class LineBufferRequirement:
         member, weight_bytes = programme.member, self._bound.weight_bytes
         terms = [(member[i], weight_bytes[i] / buffer_bytes) for i in member if weight_bytes[i]]
         for t in sorted({t for i in member for t in (i, *graph.operators[i].inputs)}):
-            lines = programme.variable(upper=inf)
-            terms.append((lines, 1.0))
-            for needs, least in self._lines(programme, t):
-                scaled = [(variable, -bytes_ / buffer_bytes) for variable, bytes_ in needs]
-                programme.at_least([(lines, 1.0), *scaled], -least / buffer_bytes)
+            inequalities = list(self._lines(programme, t))
+            most = max((max(bytes_ for _, bytes_ in needs) for needs, _ in inequalities), default=0)
+            if not most:
+                continue
+            # In parts of the most that the tensor may need, so that all coefficients are of the size of 1.
+            lines = programme.variable()
+            terms.append((lines, most / buffer_bytes))
+            for needs, least in inequalities:
+                scaled = [(variable, -bytes_ / most) for variable, bytes_ in needs]
+                programme.at_least([(lines, 1.0), *scaled], -least / most)
         return terms
 
     def _lines(self, programme: GroupProgramme, t: int) -> Iterator[tuple[list[Term], int]]:

@@ -1,31 +1,33 @@
 """LowerBound: DRAM bytes that no acyclic partition into connected valid groups can go below.
 
-Give every operator a price so that no valid group costs less than the prices of its operators. A plan has
-every operator in one group, so it costs at least the sum of all prices. The best such prices are the dual of covering
-the operators by groups; they are found by generating groups, and any set of prices is made sound by one sweep:
+Give every operator a price such that no valid group costs less than the prices of its operators together. A plan has
+every operator in one group, so it costs at least the sum of all prices. The best prices are the dual of covering the
+operators by groups (:mod:`tvm_fusion.search.group_prices`), where groups are missing that nobody has met yet. One sweep
+finds groups, and makes the prices sound:
 
-Order the operators, lightest first. The groups whose last operator is r hold beside it only operators before it, whose
-prices are settled. Then the price of r may be the least that any such group costs less the prices of its others, or
-what r costs alone. :class:`~tvm_fusion.search.group_programme.GroupProgramme` bounds this from below by an integer
-programme over a relaxation: everything that a group certainly needs and moves.
+Order the operators, the lightest weights first. A group whose last operator is r holds beside it only operators before
+r, whose prices are settled. So it is enough to lower the price of r to the least that any such group costs less the
+prices of its others. :mod:`tvm_fusion.search.group_programme` bounds that by an integer programme over a relaxation of
+groups: all that a group certainly needs (:mod:`tvm_fusion.search.requirement`) and moves.
 """
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from tvm_fusion.errors import SearchError
 from tvm_fusion.graph.graph import members
-from tvm_fusion.search.algorithm import never
+from tvm_fusion.search.certain_prices import certain_prices
 from tvm_fusion.search.group_prices import GroupPrices
 from tvm_fusion.search.group_programme import GroupProgramme
-from tvm_fusion.search.line_buffer_requirement import LineBufferRequirement
+from tvm_fusion.search.group_roots import group_roots
 from tvm_fusion.search.problem import FusionProblem
 from tvm_fusion.search.requirement import Requirement
+from tvm_fusion.search.requirements import requirement_of
 
 NODE_LIMIT = 1000
 REPEATS = 8  # solutions of one root in one sweep that are no group, before its bound is taken as it is
@@ -35,67 +37,73 @@ SMOOTHING = 0.5  # part of the best prices so far in those tried next
 class LowerBound:
     """Starts from what certainly moves; every call of :meth:`improve` makes ``bytes`` larger or leaves it.
 
-    ``groups`` are masks to begin with, such as those of good plans; invalid ones are ignored.
+    ``groups`` are masks to begin with, such as those of good plans; invalid ones are ignored. Without a
+    ``requirement`` that of the oracle's schemes; where one of them has none, nothing can be improved. Raises
+    SearchError where the problem does not minimise DRAM bytes.
     """
 
     def __init__(
         self, problem: FusionProblem, requirement: Requirement | None = None, groups: Iterable[int] = ()
     ) -> None:
+        if problem.oracle.objective.name != "dram":
+            raise SearchError(f"a lower bound is one of DRAM bytes, not of objective {problem.oracle.objective.name!r}")
         self.problem = problem
-        self._requirement = requirement or LineBufferRequirement(problem)
-        self._alone_bytes = [problem.group_bytes(1 << i) for i in range(problem.size)]
-        buffer_bytes = problem.buffer_bytes
-        self._alone = sum(
-            1 << i for i in range(problem.size) if self._requirement.needed_bytes(i) > buffer_bytes
-        )
-        self.bytes = max(problem.oracle.compulsory_dram_bytes, self._certain_bytes())
-        self.finished = False
+        self._requirement = requirement or requirement_of(problem)
+        self.finished = self._requirement is None
         self.sweeps = 0
         self.programmes = 0
+        self._groups = groups
+        self._most = [problem.group_value(1 << i) for i in range(problem.size)]
+        needed = self._requirement.needed_bytes if self._requirement is not None else lambda _: 0
+        self._alone = sum(1 << i for i in range(problem.size) if needed(i) > problem.buffer_bytes)
+        self._best = certain_prices(problem, self._alone)
+        self.bytes = max(problem.oracle.compulsory_dram_bytes, sum(self._best))
         self._method = "what moves in every plan"
-        self._prices = GroupPrices(problem.size)
-        for i, moved in enumerate(self._alone_bytes):
-            self._prices.add(1 << i, moved)
-        self._learn(groups)
-        self._best: np.ndarray | None = None
-        self._smoothing = 0.0
+        self._known: GroupPrices | None = None
+        self._smoothing = SMOOTHING
         self._order: list[tuple[int, int]] = []
         self._programmes: dict[int, GroupProgramme] = {}
-        self._settled: dict[int, list[int]] = {}
+        self._dearer: dict[int, list[int]] = {}
 
-    def improve(self, stop: Callable[[], bool] = never, until: float | None = None) -> bool:
-        """One sweep over all operators. False if it was not completed, or nothing is left to gain (``finished``).
+    def run(self, seconds: float, goal_bytes: int | None = None) -> None:
+        """Improve for so many seconds, or until no plan of ``goal_bytes`` can be improved."""
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until and (goal_bytes is None or self.bytes < goal_bytes):
+            if not self.improve(until):
+                break
 
-        ``stop`` is asked between two programmes, ``until`` (of time.perf_counter) ends the sweep inside one. Without them the
-        bound depends on the groups given alone.
+    def improve(self, until: float | None = None) -> bool:
+        """One sweep over all operators. False if ``until`` ended it, or nothing is left to gain (``finished``).
+
+        ``until`` is a time of time.perf_counter(). Without it the bound depends on nothing but the groups given.
         """
-        if self.finished:
+        if self.finished or self._requirement is None:
             return False
-        if not self._order:
-            self._order = self._roots()
-        value, wanted = self._prices.solve()
-        mixed = wanted if self._best is None else self._smoothing * self._best + (1 - self._smoothing) * wanted
-        prices = [min(alone, int(price)) for alone, price in zip(self._alone_bytes, np.floor(mixed), strict=True)]
+        if self._known is None:
+            self._begin(self._requirement)
+        assert self._known is not None
+        value, wanted = self._known.solve()
+        mixed = np.floor(self._smoothing * np.array(self._best) + (1 - self._smoothing) * wanted)
+        prices = [min(most, int(price)) for most, price in zip(self._most, mixed, strict=True)]
         found: list[int] = []
         for root, domain in self._order:
-            if stop() or (until is not None and time.perf_counter() >= until):
+            if until is not None and time.perf_counter() >= until:
                 return False
             prices[root] = self._price(root, domain, prices, found, until)
         self.sweeps += 1
-        total = sum(prices)
-        if self._best is None or total > self._best.sum():
-            self._best = np.array(prices, dtype=float)
-        if total > self.bytes:
-            self.bytes = total
+        if sum(prices) > sum(self._best):
+            self._best = prices
+        if sum(prices) > self.bytes:
+            self.bytes = sum(prices)
             self._method = "prices of operators that no group undercuts"
-        gains = [sum(wanted[i] for i in members(mask)) - self.problem.group_bytes(mask) for mask in found]
+        gains = [sum(wanted[i] for i in members(mask)) - self.problem.group_value(mask) for mask in found]
         self._learn(found)
-        if max(gains, default=0) <= 1:
-            # The prices tried brought no group that changes those wanted: try these themselves.
-            self.finished = self._smoothing == 0 or value - self.bytes < 1
-            self._smoothing = 0.0
-        else:
+        if max(gains, default=0) > 1:
             self._smoothing = SMOOTHING
+        else:
+            # No group was found that changes the prices wanted: try these themselves.
+            self.finished = not self._smoothing or value - self.bytes < 1
+            self._smoothing = 0.0
         return not self.finished
 
     def certificate(self) -> dict[str, Any]:
@@ -103,102 +111,61 @@ class LowerBound:
         return {
             "method": self._method,
             "lower_bound_bytes": self.bytes,
+            "schemes": list(self.problem.oracle.schemes),
             "sweeps": self.sweeps,
             "programmes_solved": self.programmes,
-            "groups_known": len(self._prices),
+            "groups_known": 0 if self._known is None else len(self._known),
         }
 
+    def _begin(self, requirement: Requirement) -> None:
+        self._known = GroupPrices(self.problem.size)
+        for i, moved in enumerate(self._most):
+            self._known.add(1 << i, moved)
+        self._learn(self._groups)
+        self._order = group_roots(self.problem, requirement, self._alone)
+
     def _learn(self, groups: Iterable[int]) -> None:
-        problem = self.problem
+        assert self._known is not None
         for mask in groups:
-            if problem.valid(mask) and problem.graph.is_connected(mask):
-                self._prices.add(mask, problem.group_bytes(mask))
+            if self.problem.valid(mask) and self.problem.graph.is_connected(mask):
+                self._known.add(mask, self.problem.group_value(mask))
 
-    def _certain_bytes(self) -> int:
-        """Operators that must stand alone as they are; of the others the weights, and what they exchange with those."""
-        graph, sizes = self.problem.graph, self.problem.oracle.sizes
-        alone = self._alone
-        others = self.problem.everything & ~alone
-        total = sum(self._alone_bytes[i] for i in members(alone)) + sizes.weights(others)
-        for t, readers in graph.consumers.items():
-            made_alone = t < 0 or alone >> t & 1
-            if made_alone:
-                total += sizes.tensor_bytes[t] * any(others >> c & 1 for c in readers)
-            else:
-                total += sizes.tensor_bytes[t] * bool(
-                    graph.output_mask >> t & 1 or any(alone >> c & 1 for c in readers)
-                )
-        return total
-
-    def _roots(self) -> list[tuple[int, int]]:
-        """Every operator, lightest first, with those before it that it may share a group with (a mask)."""
-        weight_bytes = self.problem.oracle.sizes.weight_bytes
-        order = sorted(range(self.problem.size), key=lambda i: (weight_bytes[i], -i))
-        allowed = 0
-        found = []
-        for i in order:
-            if not self._alone >> i & 1:
-                allowed |= 1 << i
-                found.append((i, self._near(i, allowed)))
-        for i in members(self._alone):
-            found.append((i, 1 << i))
+    def _programme(self, root: int, domain: int) -> GroupProgramme:
+        found = self._programmes.get(root)
+        if found is None:
+            found = self._programmes[root] = GroupProgramme(self.problem, root, domain)
+            assert self._requirement is not None
+            found.at_least([(variable, -value) for variable, value in self._requirement.add_to(found)], -1)
+            self._dearer[root] = []
         return found
 
-    def _near(self, root: int, allowed: int) -> int:
-        """Operators for which a connected set with the root exists that may fit: least bytes along a path (Dijkstra)."""
-        neighbours, added = self.problem.graph.neighbour_masks, self._requirement.added_bytes
-        needed = {root: added(root)}
-        waiting = [(needed[root], root)]
-        reached = 0
-        while waiting:
-            bytes_, i = heapq.heappop(waiting)
-            if reached >> i & 1:
-                continue
-            reached |= 1 << i
-            for k in members(neighbours[i] & allowed & ~reached):
-                total = bytes_ + added(k)
-                if total <= self.problem.buffer_bytes and total < needed.get(k, total + 1):
-                    needed[k] = total
-                    heapq.heappush(waiting, (total, k))
-        return reached
-
     def _price(self, root: int, domain: int, prices: list[int], found: list[int], until: float | None) -> int:
-        """The most that ``root`` may be priced at, the others of its domain being settled; groups met go to ``found``."""
+        """The price of ``root`` at which no group gains whose last operator it is; groups met go to ``found``."""
         problem = self.problem
         if domain == 1 << root:
             return prices[root]
-        programme = self._programmes.get(root)
-        if programme is None:
-            programme = self._programmes[root] = GroupProgramme(problem, root, domain)
-            programme.at_least([(variable, -value) for variable, value in self._requirement.add_to(programme)], -1)
-            self._settled[root] = []
+        programme = self._programme(root, domain)
+        gains: list[int] = []
         for _ in range(REPEATS):
             left = None if until is None else until - time.perf_counter()
             best = programme.best(prices, NODE_LIMIT, left)
             self.programmes += 1
+            gains = [] if best.gain_bytes is None else [best.gain_bytes]
             mask = best.mask
-            if not mask:
+            if not mask or best.gain_bytes is None or best.gain_bytes <= 0:
                 break
             parts = problem.graph.components(mask)
             if len(parts) > 1:
                 found += [part for part in parts if problem.valid(part)]
                 programme.connect(mask)
-                continue
-            gain = sum(prices[i] for i in members(mask))
-            if not problem.valid(mask):
+            elif not problem.valid(mask):
                 programme.exclude(mask)
-                continue
-            found.append(mask)
-            if gain - problem.group_bytes(mask) >= best.gain_bytes:
-                break
-            if gain - self._relaxed_bytes(mask) < best.gain_bytes:
-                break  # the solver was stopped: its bound is above its solution
-            programme.exclude(mask)
-            self._settled[root].append(mask)
-        gains = [] if best.gain_bytes is None else [best.gain_bytes]
-        gains += [sum(prices[i] for i in members(mask)) - problem.group_bytes(mask) for mask in self._settled[root]]
-        return min([prices[root], *(prices[root] - gain for gain in gains)])
-
-    def _relaxed_bytes(self, mask: int) -> int:
-        sizes = self.problem.oracle.sizes
-        return sum(sizes.boundary_bytes(mask)) + sizes.weights(mask)
+            else:
+                found.append(mask)
+                if problem.group_value(mask) <= problem.oracle.least_bytes(mask):
+                    break
+                # It costs more than the programme knows: leave it out there, and hold it against the price here.
+                programme.exclude(mask)
+                self._dearer[root].append(mask)
+        gains += [sum(prices[i] for i in members(mask)) - problem.group_value(mask) for mask in self._dearer[root]]
+        return prices[root] - max(0, *gains) if gains else prices[root]

@@ -22,4 +22,4 @@ class Requirement(Protocol):
         """Bytes that every group of several operators needs that holds ``i``; above the buffer, ``i`` stands alone."""
 
     def add_to(self, programme: GroupProgramme) -> list[Term]:
-        """Add variables and inequalities; the terms returned sum to at most 1, the whole buffer, in a group that fits."""
+        """Add variables and inequalities; the terms returned sum to at most 1, the buffer, in a group that fits."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from tvm_fusion.search.requirements import requirement_of
 
 NODE_LIMIT = 1000
 REPEATS = 8  # solutions of one root in one sweep that are no group, before its bound is taken as it is
+_NOISE = 1e-4  # of a byte, in prices that should be whole; any prices are made sound
 SMOOTHING = 0.5  # part of the best prices so far in those tried next
 
 
@@ -54,6 +56,10 @@ class LowerBound:
         self.programmes = 0
         self._groups = groups
         self._most = [problem.group_value(1 << i) for i in range(problem.size)]
+        sizes = problem.oracle.sizes
+        self._unit = 1
+        if set(problem.oracle.schemes) <= {"lbdf", "layer"}:  # others may move parts of tensors
+            self._unit = gcd(*sizes.tensor_bytes.values(), *sizes.weight_bytes, *self._most)
         needed = self._requirement.needed_bytes if self._requirement is not None else lambda _: 0
         self._alone = sum(1 << i for i in range(problem.size) if needed(i) > problem.buffer_bytes)
         self._best = certain_prices(problem, self._alone)
@@ -83,7 +89,7 @@ class LowerBound:
             self._begin(self._requirement)
         assert self._known is not None
         value, wanted = self._known.solve()
-        mixed = np.floor(self._smoothing * np.array(self._best) + (1 - self._smoothing) * wanted)
+        mixed = np.floor(self._smoothing * np.array(self._best) + (1 - self._smoothing) * wanted + _NOISE)
         prices = [min(most, int(price)) for most, price in zip(self._most, mixed, strict=True)]
         found: list[int] = []
         for root, domain in self._order:
@@ -91,18 +97,22 @@ class LowerBound:
                 return False
             prices[root] = self._price(root, domain, prices, found, until)
         self.sweeps += 1
-        if sum(prices) > sum(self._best):
+        total = sum(prices)
+        if total > sum(self._best):
             self._best = prices
-        if sum(prices) > self.bytes:
-            self.bytes = sum(prices)
+        if total > self.bytes:
+            # What any plan moves is a multiple of the unit.
+            self.bytes = -(-total // self._unit) * self._unit
             self._method = "prices of operators that no group undercuts"
         gains = [sum(wanted[i] for i in members(mask)) - self.problem.group_value(mask) for mask in found]
         self._learn(found)
-        if max(gains, default=0) > 1:
+        if value - self.bytes < 1:
+            self.finished = True
+        elif max(gains, default=0) > 1:
             self._smoothing = SMOOTHING
         else:
             # No group was found that changes the prices wanted: try these themselves.
-            self.finished = not self._smoothing or value - self.bytes < 1
+            self.finished = not self._smoothing
             self._smoothing = 0.0
         return not self.finished
 

@@ -133,7 +133,8 @@ def main(
         graph = randomly_wired() if net == RANDWIRED else session.load_graph(net, 1, verbose=False)
         for _, algorithm, repair, seed in missing:
             explained = ("explained", repair) if repair != "random" else ("random", "random")
-            found = planning.find(graph, hardware, algorithm, 10**9, seed, float(seconds), *explained)
+            wanted = planning.Wanted(algorithm, 10**9, seed, float(seconds), *explained, scheme="lbdf")
+            found = planning.find(graph, hardware, wanted)
             if not found.evaluation.valid:
                 raise FusionError(f"{net}: {algorithm} gave a plan that does not fit")
             rows.append(

@@ -3,14 +3,17 @@
 Example: python benchmarks/run.py --net efficientnet_b3
 
 Imports the network, runs the algorithms, prints a table, and writes ``results.json``, ``plan.json`` and
-``memory_over_time.png`` to the output folder, every result as it comes. The best plan is checked group by group by
-the simulator, compiled with TVM as line buffers, and compared numerically with the unfused network.
+``memory_over_time.png`` to the output folder, every result as it comes: first the network unfused and grouped as TVM
+does it, then the published way (line buffers alone) by several algorithms up to the proven optimum, at last "auto",
+every group in its cheapest scheme. The best plan is checked group by group by the simulators, compiled with TVM, and
+compared numerically with the unfused network.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,11 +29,13 @@ from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.graph.plan_io import save_plan
 from tvm_fusion.reports.comparison import ComparisonRow, RunFacts, unfused_row
 from tvm_fusion.reports.record import Record, output_folder
-from tvm_fusion.reports.table import comparison_table, megabytes
+from tvm_fusion.reports.scheme_shares import scheme_shares
+from tvm_fusion.reports.table import comparison_table, megabytes, scheme_table
 
 UNFUSED = "unfused"
 FUSE_OPS = "fuse-ops"
-DEFAULT_ALGORITHMS = f"{UNFUSED},{FUSE_OPS},random-search,local-search,nsga2,exact"
+AUTO = "auto"
+DEFAULT_ALGORITHMS = f"{UNFUSED},{FUSE_OPS},random-search,local-search,nsga2,exact,{AUTO}"
 TOLERANCE = 1e-4
 RESULTS = Path(__file__).parent / "results"
 
@@ -53,6 +58,7 @@ def run_algorithms(
     graph = network.graph
     rows: list[ComparisonRow] = []
     best: tuple[tuple[int, bool], PartitionPlan, str] | None = None
+    lbdf = planning.Wanted(budget_plans=budget, scheme="lbdf")
     for name in names:
         runs: list[RunFacts] = []
         plans: list[PartitionPlan] = []
@@ -64,8 +70,9 @@ def run_algorithms(
                 plan, facts = fuse_ops(network, accelerator)
             runs, plans = [facts], [plan]
         else:
-            for seed in seeds if planning.is_seeded(name) else seeds[:1]:
-                found = planning.find(graph, accelerator, name, budget, seed, None)
+            wanted = replace(lbdf, scheme="auto") if name == AUTO else replace(lbdf, algorithm=name)
+            for seed in seeds if name != AUTO and planning.is_seeded(name) else seeds[:1]:
+                found = planning.find(graph, accelerator, replace(wanted, seed=seed))
                 runs.append(found.run_facts())
                 plans.append(found.result.plan)
         for facts, plan in zip(runs, plans, strict=True):
@@ -93,20 +100,17 @@ def fuse_ops(network: Any, accelerator: Any) -> tuple[PartitionPlan, RunFacts]:
 
 
 def check_by_simulator(graph: Any, plan: PartitionPlan, accelerator: Any) -> int:
-    """Groups of the plan that run as line buffers, all found equal in both forms. Raises FusionError if not."""
-    from tvm_fusion.cost_models.simulator import simulate_line_buffer
-
+    """Groups of the plan that are not layers, all found equal in both forms. Raises FusionError if one is not."""
     oracle = Oracle(graph, accelerator)
     checked = 0
-    for mask in plan.masks:
-        cost = oracle.cost(mask)
-        if cost.scheme != "lbdf":
+    for cost in evaluate_plan(graph, plan, oracle).costs:
+        if cost.scheme == "layer":
             continue
-        result = simulate_line_buffer(graph, mask, accelerator)
+        result = oracle.scheme(cost.scheme).simulate(cost)
         fast = (cost.buffer_bytes, cost.input_bytes, cost.output_bytes, cost.weight_bytes)
         slow = (result.buffer_bytes, result.input_bytes, result.output_bytes, result.weight_bytes)
         if fast != slow:
-            raise FusionError(f"group {cost.operators}: fast form says {fast}, simulator {slow}")
+            raise FusionError(f"group {cost.operators} ({cost.scheme}): fast form says {fast}, simulator {slow}")
         checked += 1
     return checked
 
@@ -147,8 +151,8 @@ def main(
     """Compare fusion algorithms on a network and check the best plan numerically."""
     begin = time.perf_counter()
     names, seed_list = options.parse_list(algorithms, "--algorithms"), options.parse_seeds(seeds)
-    for name in set(names) - {UNFUSED, FUSE_OPS}:
-        planning.check_algorithm(name)
+    for name in set(names) - {UNFUSED, FUSE_OPS, AUTO}:
+        planning.Wanted(name).check()
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     folder = output_folder(output, RESULTS, net)
     record = Record(
@@ -169,9 +173,12 @@ def main(
     session.console().print(
         comparison_table(rows, f"{graph.name}, buffer {hardware.buffer_bytes / 1024:g} KiB, budget {budget} plans")
     )
+    shares = scheme_shares(evaluation)
+    record.add(schemes=[asdict(share) for share in shares])
+    session.console().print(scheme_table(shares, f"best plan, by {winner}: what each scheme carries"))
     checked = check_by_simulator(graph, plan, hardware)
     record.add(best=winner, groups_equal_by_simulator=checked)
-    print(f"best plan by {winner}; simulator agrees to the byte on its {checked} groups in line buffers")
+    print(f"best plan by {winner}; its simulators agree to the byte on its {checked} groups that are not layers")
     if plot:
         from tvm_fusion.reports.memory_plot import plot_plan
 

@@ -22,8 +22,7 @@ class Objective:
     """
 
     def __init__(self, name: str, sizes: Sizes, accelerator: Accelerator) -> None:
-        if name not in OBJECTIVES:
-            raise SchemeError(f"objective {name!r} is unknown; allowed: {', '.join(OBJECTIVES)}")
+        check_objective(name)
         self.name = name
         self.sizes = sizes
         self.accelerator = accelerator
@@ -55,3 +54,9 @@ class Objective:
             return self._macs[i] / self.accelerator.macs_per_cycle
         sram_bytes = group_sram_bytes(self.sizes, [i])
         return sram_bytes * self.accelerator.sram_pj_per_byte + self._macs[i] * self.accelerator.mac_pj
+
+
+def check_objective(name: str) -> None:
+    """Raise SchemeError unless ``name`` is that of an objective."""
+    if name not in OBJECTIVES:
+        raise SchemeError(f"objective {name!r} is unknown; allowed: {', '.join(OBJECTIVES)}")

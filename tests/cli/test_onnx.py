@@ -60,11 +60,11 @@ def test_compile_searches_without_a_plan(cli: Cli, network: Path, tmp_path: Path
 
 def test_operator_whose_weights_exceed_the_buffer_runs_layer_by_layer(cli: Cli, tmp_path: Path) -> None:
     net = heavy(tmp_path / "heavy.onnx")
-    outcome = cli("plan", net, "--json")
+    outcome = cli("plan", net, "--scheme", "lbdf", "--json")
     assert outcome.code == 0, outcome.err
     schemes = {tuple(group["operators"]): group["scheme"] for group in outcome.json["groups"]}
     assert schemes[(0,)] == "layer"
-    shown = cli("plan", net).out
+    shown = cli("plan", net, "--scheme", "lbdf").out
     assert f"larger than the buffer: 0 ({outcome.json['groups'][0]['names'][0]})" in shown
     explained = cli("explain", net, "--operators", 0)
     assert explained.code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 from tests.graphs import chain, everything, residual_block, squeeze_and_excite
@@ -13,9 +13,11 @@ from tests.search.brute_force import optimum
 from tests.search.networks import efficientnet_b3, parallel_chains
 from tests.strategies import accelerators, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.objective import OBJECTIVES
 from tvm_fusion.cost_models.oracle import Oracle
-from tvm_fusion.errors import SearchError
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.cost_models.schemes.registry import scheme_names
+from tvm_fusion.errors import SchemeError, SearchError
+from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
 from tvm_fusion.search import search
 from tvm_fusion.search.growth import GrowthBound
 from tvm_fusion.search.problem import FusionProblem
@@ -34,6 +36,29 @@ def test_exact_is_the_optimum_over_all_acyclic_partitions(graph: OperatorGraph, 
         assert result.certificate["lower_bound_bytes"] == best
     assert search(problem.graph, problem.oracle, "interval-dp").network_dram_bytes >= best
     assert problem.oracle.compulsory_dram_bytes <= best <= problem.oracle.unfused_dram_bytes
+
+
+# Every scheme alone, all, and some.
+SCHEMES = st.sampled_from([*scheme_names(), "auto", "lbdf,brr"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_exact_is_the_optimum_in_every_scheme_and_objective(data: st.DataObject) -> None:
+    graph = data.draw(operator_graphs(max_operators=6))
+    assume(len(graph) <= 6)
+    schemes, objective = data.draw(SCHEMES), data.draw(st.sampled_from(OBJECTIVES))
+    try:
+        oracle = Oracle(graph, data.draw(accelerators()), schemes, objective, data.draw(st.booleans()))
+    except SchemeError:
+        reject()
+    problem = FusionProblem(graph, oracle)
+    result = search(graph, oracle, "exact")
+    assert result.optimal
+    assert problem.plan_value(result.plan.masks) == optimum(problem)
+    costs = [oracle.cost_in(mask_of(g.operators), g.scheme, g.parameters) for g in result.plan.groups]
+    assert costs == [oracle.cost(mask) for mask in result.plan.masks]
+    assert result.network_dram_bytes == sum(cost.dram_bytes for cost in costs)
 
 
 @settings(max_examples=200, deadline=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -23,9 +24,11 @@ def compare(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.Scheme = "lbdf",
+    scheme: options.Scheme = "auto",
+    recompute: options.Recompute = True,
     budget: options.Budget = 1000,
     time_limit: options.TimeLimit = None,
+    objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
@@ -35,12 +38,12 @@ def compare(
     from tvm_fusion.cli import planning, session
 
     names = options.parse_list(algorithms, "--algorithms")
-    for name in names:
-        planning.check_algorithm(name, repair, explainer)
     seed_list = options.parse_seeds(seeds)
-    options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
+    wanted = planning.Wanted(names[0], budget, 0, seconds, repair, explainer, scheme, objective, recompute)
+    for name in names:
+        replace(wanted, algorithm=name).check()
     graph = session.load_graph(net, batch, verbose)
     from tvm_fusion.reports.comparison import ComparisonRow, unfused_row
 
@@ -49,7 +52,7 @@ def compare(
         if name == "unfused":
             continue  # stands first in any case
         runs = [
-            planning.find(graph, hardware, name, budget, seed, seconds, repair, explainer).run_facts()
+            planning.find(graph, hardware, replace(wanted, algorithm=name, seed=seed)).run_facts()
             for seed in (seed_list if planning.is_seeded(name) else seed_list[:1])
         ]
         rows.append(ComparisonRow(name, tuple(runs)))

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: tvm-fusion compile mobilenetv2_100 --plan plan.json -o mobilenet"
 # What a saved plan says of its search, true as long as it is for the same accelerator.
 _OF_THE_SEARCH = (
-    "algorithm", "seed", "budget_plans", "plans_proposed", "optimal", "certificate", "repair", "explainer",
+    "algorithm", "seed", "schemes", "objective", "recompute", "budget_plans", "plans_proposed", "optimal",
+    "certificate", "repair", "explainer",
 )  # fmt: skip
 _LOWERING = "Lowering"
 
@@ -96,10 +97,12 @@ def compile_(
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
     scheme: options.Scheme = "lbdf",
+    recompute: options.Recompute = True,
     algorithm: options.Algorithm = "best",
     budget: options.Budget = 1000,
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
+    objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
@@ -116,10 +119,10 @@ def compile_(
         raise CompileError(f"a saved graph ({net!r}) holds no weights or code; give the network itself")
     as_folder = compiled_files.is_folder(output)
     _check_drawing(png, lower)
-    options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    planning.check_algorithm(algorithm, repair, explainer)
+    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute)
+    wanted.check()
     from tvm_fusion.cli import building
 
     with session.quiet(verbose):
@@ -141,7 +144,7 @@ def compile_(
         hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, chosen)
         facts = _plan_facts(chosen, hardware)
     else:
-        found = planning.find(network.graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
+        found = planning.find(network.graph, hardware, wanted)
         chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):
         lowered = building.lower(network, chosen, hardware, target, lower, scope, alignment, threads)

@@ -20,7 +20,9 @@ def evaluate(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.Scheme = "lbdf",
+    scheme: options.PlanScheme = None,
+    objective: options.ObjectiveName = "dram",
+    recompute: options.Recompute = True,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -30,16 +32,19 @@ def evaluate(
     """
     from tvm_fusion.cli import session
 
-    options.check_scheme(scheme)
+    options.check_scheme(scheme or "auto", objective)
     options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)  # refuse bad options before long work
     graph = session.load_graph(net, batch, verbose)
     from tvm_fusion.cost_models.evaluation import evaluate_plan
     from tvm_fusion.cost_models.oracle import Oracle
+    from tvm_fusion.graph.plan import PartitionPlan
     from tvm_fusion.graph.plan_io import load_plan
 
     wanted = load_plan(plan, graph)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, wanted)
-    evaluation = evaluate_plan(graph, wanted, Oracle(graph, hardware))
+    if scheme is not None:
+        wanted = PartitionPlan.from_masks(graph, wanted.masks)
+    evaluation = evaluate_plan(graph, wanted, Oracle(graph, hardware, scheme or "auto", objective, recompute))
     if as_json:
         session.print_json(evaluation.to_json())
     else:

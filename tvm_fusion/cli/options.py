@@ -80,7 +80,40 @@ WeightBits = Annotated[
     ),
 ]
 Scheme = Annotated[
-    str, typer.Option("--scheme", help="Execution scheme of groups: lbdf (line buffers).", rich_help_panel=_HARDWARE)
+    str,
+    typer.Option(
+        "--scheme",
+        metavar="auto|NAME,NAME",
+        help="How groups may execute, each in its cheapest way: lbdf (line buffers), brr (bands), layer (one operator "
+        "in tiles, always allowed), or a registered one; auto: all.",
+        rich_help_panel=_HARDWARE,
+    ),
+]
+PlanScheme = Annotated[
+    str | None,
+    typer.Option(
+        "--scheme",
+        metavar="auto|NAME,NAME",
+        help="Choose the scheme of every group anew among these. [default: as the plan says]",
+        rich_help_panel=_HARDWARE,
+    ),
+]
+ObjectiveName = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        metavar="dram|energy|cycles",
+        help="What shall be least: DRAM bytes, or estimated energy or cycles.",
+        rich_help_panel=_SEARCH,
+    ),
+]
+Recompute = Annotated[
+    bool,
+    typer.Option(
+        "--recompute/--no-recompute",
+        help="Whether arithmetic may be executed again to save traffic.",
+        rich_help_panel=_HARDWARE,
+    ),
 ]
 Algorithm = Annotated[
     str,
@@ -137,8 +170,6 @@ ExplainerName = Annotated[
 ]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A partition plan as JSON.")]
 
-SCHEMES = ("lbdf",)
-
 
 def accelerator_of(
     name: str | None,
@@ -171,10 +202,13 @@ def _bits(key: str, text: str) -> int | None:
     return int(text)
 
 
-def check_scheme(scheme: str) -> None:
-    """Raise AcceleratorError unless ``scheme`` is one that groups can execute in."""
-    if scheme not in SCHEMES:
-        raise AcceleratorError(f"--scheme {scheme!r} is unknown; allowed: {', '.join(SCHEMES)}")
+def check_scheme(scheme: str, objective: str = "dram") -> None:
+    """Raise SchemeError unless ``scheme`` names schemes that are registered, and ``objective`` is one."""
+    from tvm_fusion.cost_models.objective import check_objective
+    from tvm_fusion.cost_models.schemes.registry import chosen_schemes
+
+    chosen_schemes(scheme)
+    check_objective(objective)
 
 
 def parse_duration(text: str | None) -> float | None:

@@ -23,11 +23,13 @@ def plan(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.Scheme = "lbdf",
+    scheme: options.Scheme = "auto",
+    recompute: options.Recompute = True,
     algorithm: options.Algorithm = "best",
     budget: options.Budget = 1000,
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
+    objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
     as_json: options.AsJson = False,
@@ -42,12 +44,12 @@ def plan(
 
     if output is not None:
         check_writable(output)
-    options.check_scheme(scheme)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    planning.check_algorithm(algorithm, repair, explainer)
+    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute)
+    wanted.check()
     graph = session.load_graph(net, batch, verbose)
-    found = planning.find(graph, hardware, algorithm, budget, seed, seconds, repair, explainer)
+    found = planning.find(graph, hardware, wanted)
     if output is not None:
         found.save(output)
     if as_json:

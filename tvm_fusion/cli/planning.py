@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tvm_fusion.cli import options
 from tvm_fusion.errors import SearchError
+from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
 if TYPE_CHECKING:
     from tvm_fusion.cost_models.accelerator import Accelerator
@@ -21,14 +23,39 @@ _DETERMINISTIC = ("exact", "interval-dp", "unfused")
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """How to search, as the options say."""
+
+    algorithm: str = "best"
+    budget_plans: int = 1000
+    seed: int = 0
+    seconds: float | None = None
+    repair: str = "random"
+    explainer: str = DEFAULT_EXPLAINER
+    scheme: str = "auto"
+    objective: str = "dram"
+    recompute: bool = True
+
+    def check(self) -> None:
+        """Raise SchemeError, SearchError or ExplainerError for a name that is not registered."""
+        from tvm_fusion.explainers.repair import check_repair
+        from tvm_fusion.search import algorithm_names
+
+        options.check_scheme(self.scheme, self.objective)
+        if self.algorithm not in algorithm_names():
+            raise SearchError(f"algorithm {self.algorithm!r} is unknown; allowed: {', '.join(algorithm_names())}")
+        check_repair(self.repair, self.explainer)
+
+
+@dataclass(frozen=True)
 class Found:
     """The outcome of one search with its evaluation."""
 
     graph: OperatorGraph
     accelerator: Accelerator
+    wanted: Wanted
     result: SearchResult
     evaluation: PlanEvaluation
-    budget_plans: int
     groups_evaluated: int
     repair: RepairFacts
 
@@ -39,11 +66,16 @@ class Found:
 
     def facts(self) -> dict[str, Any]:
         """What a saved plan carries beside its groups; the same for the same seed."""
+        from tvm_fusion.cost_models.schemes.registry import chosen_schemes
+
         return {
             "accelerator": self.accelerator.to_json(),
             "algorithm": self.result.algorithm,
             "seed": self.result.seed,
-            "budget_plans": self.budget_plans,
+            "schemes": list(chosen_schemes(self.wanted.scheme)),
+            "objective": self.wanted.objective,
+            "recompute": self.wanted.recompute,
+            "budget_plans": self.wanted.budget_plans,
             "plans_proposed": self.result.plans_proposed,
             "optimal": self.result.optimal,
             "certificate": self.result.certificate,
@@ -83,6 +115,8 @@ class Found:
     def summary(self) -> str:
         """One line: algorithm, effort, and whether the plan is proven optimal."""
         proof = "proven optimal over all acyclic partitions" if self.result.optimal else "not proven optimal"
+        if heuristics := self.result.certificate.get("chosen_by_heuristics"):
+            proof += f" (with the choices that {' and '.join(heuristics)} found for each group)"
         ended = "" if self.result.ended_by == "finished" else f", ended by the {self.result.ended_by}"
         if self.result.ended_by == "interrupted":
             ended = ", interrupted: the best plan so far"
@@ -93,31 +127,12 @@ class Found:
         )
 
 
-def check_algorithm(name: str, repair: str = "random", explainer: str = "random") -> None:
-    """Raise SearchError or ExplainerError unless algorithm, repair and explainer are registered."""
-    from tvm_fusion.explainers.repair import check_repair
-    from tvm_fusion.search import algorithm_names
-
-    if name not in algorithm_names():
-        raise SearchError(f"algorithm {name!r} is unknown; allowed: {', '.join(algorithm_names())}")
-    check_repair(repair, explainer)
-
-
 def is_seeded(name: str) -> bool:
     """Whether different seeds may give different plans."""
     return name not in _DETERMINISTIC
 
 
-def find(
-    graph: OperatorGraph,
-    accelerator: Accelerator,
-    algorithm: str,
-    budget: int,
-    seed: int,
-    seconds: float | None,
-    repair: str = "random",
-    explainer: str = "random",
-) -> Found:
+def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Found:
     """Search with a progress bar and evaluate the plan found; a fresh oracle, so that runs compare."""
     from tvm_fusion.cost_models.evaluation import evaluate_plan
     from tvm_fusion.cost_models.oracle import Oracle
@@ -126,19 +141,20 @@ def find(
     from tvm_fusion.reports.repair_facts import RepairFacts
     from tvm_fusion.search import search
 
-    oracle = Oracle(graph, accelerator)
-    splitter = make_splitter(repair, explainer, oracle, seed)
-    with search_progress(algorithm, budget) as progress:
+    oracle = Oracle(graph, accelerator, wanted.scheme, wanted.objective, wanted.recompute)
+    splitter = make_splitter(wanted.repair, wanted.explainer, oracle, wanted.seed)
+    with search_progress(wanted.algorithm, wanted.budget_plans) as progress:
         result = search(
             graph,
             oracle,
-            algorithm=algorithm,
-            budget_plans=budget,
-            seed=seed,
-            time_limit_seconds=seconds,
+            algorithm=wanted.algorithm,
+            budget_plans=wanted.budget_plans,
+            seed=wanted.seed,
+            time_limit_seconds=wanted.seconds,
             progress=progress,
             splitter=splitter,
         )
     evaluated = oracle.evaluated
     evaluation = evaluate_plan(graph, result.plan, oracle)
-    return Found(graph, accelerator, result, evaluation, budget, evaluated, RepairFacts.of(splitter, result, explainer))
+    repair = RepairFacts.of(splitter, result, wanted.explainer)
+    return Found(graph, accelerator, wanted, result, evaluation, evaluated, repair)

@@ -13,6 +13,7 @@ from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.reports.comparison import ComparisonRow
 from tvm_fusion.reports.explanation import Explanation
+from tvm_fusion.reports.scheme_shares import SchemeShare
 
 
 def megabytes(count: float, digits: int = 3) -> str:
@@ -75,6 +76,17 @@ def plan_table(graph: OperatorGraph, evaluation: PlanEvaluation) -> Table:
             f"{cost.buffer_bytes / 1024:.1f}",
             *(megabytes(b) for b in (cost.input_bytes, cost.output_bytes, cost.weight_bytes, cost.dram_bytes)),
         )
+    return table
+
+
+def scheme_table(shares: Sequence[SchemeShare], title: str) -> Table:
+    """One row a scheme: its part of the groups, of the operators and of the traffic."""
+    table = _table(title, "scheme", "groups", "operators", "DRAM MB", "% of DRAM", "MACs again", text=("scheme",))
+    total = sum(share.dram_bytes for share in shares)
+    for share in shares:
+        part = f"{100 * share.dram_bytes / max(1, total):.1f}"
+        counts = (str(share.groups), str(share.operators), megabytes(share.dram_bytes), part)
+        table.add_row(share.scheme, *counts, f"{share.recomputed_macs:,}")
     return table
 
 

@@ -31,6 +31,7 @@ from tvm_fusion.search.requirement import Requirement
 from tvm_fusion.search.requirements import requirement_of
 
 NODE_LIMIT = 1000
+MOST_WORK = 12_000_000  # of sweeps that nobody asked for, see work_of_a_sweep
 REPEATS = 8  # solutions of one root in one sweep that are no group, before its bound is taken as it is
 _NOISE = 1e-4  # of a byte, in prices that should be whole; any prices are made sound
 SMOOTHING = 0.5  # part of the best prices so far in those tried next
@@ -71,12 +72,26 @@ class LowerBound:
         self._programmes: dict[int, GroupProgramme] = {}
         self._dearer: dict[int, list[int]] = {}
 
-    def run(self, seconds: float, goal_bytes: int | None = None) -> None:
-        """Improve for so many seconds, or until no plan of ``goal_bytes`` can be improved."""
-        until = time.perf_counter() + seconds
-        while time.perf_counter() < until and (goal_bytes is None or self.bytes < goal_bytes):
+    def run(self, seconds: float | None = None, goal_bytes: int | None = None) -> None:
+        """Improve for so many seconds, or until no plan of ``goal_bytes`` can be improved.
+
+        Without ``seconds`` by a fixed amount of work, some ten seconds at most: the same groups give the same bound.
+        """
+        until = None if seconds is None else time.perf_counter() + seconds
+        work = 0
+        while goal_bytes is None or self.bytes < goal_bytes:
+            work += self.work_of_a_sweep()
+            if time.perf_counter() >= until if until is not None else work > MOST_WORK:
+                break
             if not self.improve(until):
                 break
+
+    def work_of_a_sweep(self) -> int:
+        """A measure of the time that a sweep takes, the same on every machine; a million is about a second."""
+        if not self._order and self._requirement is not None:
+            self._order = group_roots(self.problem, self._requirement, self._alone)
+        sizes = (domain.bit_count() for _, domain in self._order)
+        return sum(20_000 + size * size for size in sizes if size > 1)
 
     def improve(self, until: float | None = None) -> bool:
         """One sweep over all operators. False if ``until`` ended it, or nothing is left to gain (``finished``).
@@ -132,7 +147,8 @@ class LowerBound:
         for i, moved in enumerate(self._most):
             self._known.add(1 << i, moved)
         self._learn(self._groups)
-        self._order = group_roots(self.problem, requirement, self._alone)
+        if not self._order:
+            self._order = group_roots(self.problem, requirement, self._alone)
 
     def _learn(self, groups: Iterable[int]) -> None:
         assert self._known is not None

@@ -1,0 +1,47 @@
+"""What is known of the optimum after a search."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any
+
+from tvm_fusion.search.lower_bound import LowerBound
+from tvm_fusion.search.problem import FusionProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """No plan of the oracle's schemes moves less than ``lower_bound_bytes``; ``certificate`` says why.
+
+    ``optimal``: the plan is the least by the objective. Without a certificate the bound is the compulsory traffic.
+    """
+
+    lower_bound_bytes: int
+    optimal: bool
+    certificate: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def prove(problem: FusionProblem, dram_bytes: int, seconds: float | None) -> Proof:
+    """How far a plan that moves ``dram_bytes`` is from the optimum at most, found in about so many seconds.
+
+    None: by a fixed amount of work, see :meth:`~tvm_fusion.search.lower_bound.LowerBound.run`.
+    The groups that the oracle has met help. Ctrl-C keeps the bound so far. Objectives other than DRAM bytes have the
+    compulsory traffic for a bound.
+    """
+    least = problem.oracle.compulsory_dram_bytes
+    if problem.oracle.objective.name != "dram" or seconds == 0:
+        return Proof(least, optimal=False)
+    begin = time.perf_counter()
+    bound = LowerBound(problem, groups=problem.oracle.valid_groups)
+    with suppress(KeyboardInterrupt):
+        bound.run(seconds, goal_bytes=dram_bytes)
+    return Proof(bound.bytes, bound.bytes >= dram_bytes, bound.certificate(), time.perf_counter() - begin)
+
+
+def most_above_percent(dram_bytes: int, lower_bound_bytes: int) -> float:
+    """Percent by which a plan may be above the optimum, rounded up to two decimals."""
+    return ceil(10_000 * (dram_bytes - lower_bound_bytes) / max(1, lower_bound_bytes)) / 100

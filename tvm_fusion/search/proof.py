@@ -28,7 +28,7 @@ class Proof:
 def prove(problem: FusionProblem, dram_bytes: int, seconds: float | None) -> Proof:
     """How far a plan that moves ``dram_bytes`` is from the optimum at most, found in about so many seconds.
 
-    None: by a fixed amount of work, see :meth:`~tvm_fusion.search.lower_bound.LowerBound.run`.
+    None: by a fixed amount of work (:meth:`~tvm_fusion.search.lower_bound.LowerBound.run`).
     The groups that the oracle has met help. Ctrl-C keeps the bound so far. Objectives other than DRAM bytes have the
     compulsory traffic for a bound.
     """

@@ -2,8 +2,8 @@
 
 Example: python -m benchmarks.optimality --nets hrnet_w18_small@224 --buffers 256KiB --schemes lbdf --bound-seconds 60
 
-Results are written as they come; a second call does only what is missing. ``python -m benchmarks.optimality --markdown >
-docs/optimality.md`` makes the page.
+Results are written as they come; a second call does only what is missing.
+``python -m benchmarks.optimality --markdown > docs/optimality.md`` makes the page.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ KEY = ("network", "buffer", "schemes")
 Row = dict[str, Any]
 
 _INTRODUCTION = """\
-The best plan that `--algorithm best` found, of so many seeds, and what no plan goes below: the plan itself where the
-shortest path over the ideals proves it, else the lower bound of prices (`--bound-seconds`). "Above" is the most that the
-plan is above the optimum of its schemes: every acyclic partition into connected groups, each in the cheapest of these
-schemes. 8-bit activations and weights, one image, DRAM bytes of the whole network."""
+The best plan that `--algorithm best` found and what no plan goes below: the plan itself where the shortest path over
+the ideals proves it, else the lower bound of prices (`--bound-seconds`). "Above" is the most that the plan is above
+the optimum of its schemes, over all acyclic partitions into connected groups, each in the cheapest of these schemes.
+8-bit activations and weights, one image, DRAM bytes of the whole network."""
 
 
 def measure(

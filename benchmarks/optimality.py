@@ -37,10 +37,10 @@ KEY = ("network", "buffer", "schemes")
 Row = dict[str, Any]
 
 _INTRODUCTION = """\
-The best plan that `--algorithm best` found and what no plan goes below: the plan itself where the shortest path over
-the ideals proves it, else the lower bound of prices (`--bound-seconds`). "Above" is the most that the plan is above
-the optimum of its schemes, over all acyclic partitions into connected groups, each in the cheapest of these schemes.
-8-bit activations and weights, one image, DRAM bytes of the whole network."""
+The best plan that `--algorithm best`, or the lower bound after it, found and what no plan goes below: the plan itself
+where the shortest path over the ideals proves it, else the bound of prices (`--bound-seconds`). "Above" is the most
+that the plan is above the optimum of its schemes, over all acyclic partitions into connected groups, each in the
+cheapest of these schemes. 8-bit activations and weights, one image, DRAM bytes of the whole network."""
 
 
 def measure(
@@ -49,15 +49,17 @@ def measure(
     """The best plan of several seeds, with a bound for the best of them if its search proves nothing."""
     hardware = options.accelerator_of(None, buffer)
     best, seconds, seed = None, 0.0, seeds[0]
+    at_once = bound_seconds if len(seeds) == 1 else 0.0
     for candidate in seeds:
-        found = planning.find(graph, hardware, planning.Wanted("best", budget, candidate, scheme=schemes))
+        wanted = planning.Wanted("best", budget, candidate, scheme=schemes, bound_seconds=at_once)
+        found = planning.find(graph, hardware, wanted)
         seconds += found.result.seconds
         if best is None or found.result.network_dram_bytes < best.result.network_dram_bytes:
             best, seed = found, candidate
         if best.result.optimal:
             break
     assert best is not None, "there is at least one seed"
-    if not best.result.optimal and bound_seconds:
+    if not best.result.optimal and bound_seconds and not at_once:
         # Again, now with the bound, which learns from the groups that this search meets.
         wanted = planning.Wanted("best", budget, seed, scheme=schemes, bound_seconds=bound_seconds)
         best = planning.find(graph, hardware, wanted)

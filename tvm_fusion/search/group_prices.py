@@ -70,3 +70,10 @@ class GroupPrices:
             if not new:
                 return float(found.fun), prices
             self._active += new
+
+    def promising(self, prices: np.ndarray, slack_bytes: float) -> tuple[list[int], list[int]]:
+        """(masks, bytes) of the groups that cost at most ``slack_bytes`` more than the prices of their operators."""
+        assert self._matrix is not None, "prices come from solve"
+        lacking = np.array(self._cost, float) - self._matrix.T @ prices
+        chosen = [(mask, self._cost[k]) for mask, k in self._number.items() if lacking[k] <= slack_bytes]
+        return [mask for mask, _ in chosen], [moved for _, moved in chosen]

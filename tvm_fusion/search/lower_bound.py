@@ -23,10 +23,11 @@ import numpy as np
 from tvm_fusion.errors import SearchError
 from tvm_fusion.graph.graph import members
 from tvm_fusion.search.certain_prices import certain_prices
+from tvm_fusion.search.group_cover import cheapest_cover
 from tvm_fusion.search.group_prices import GroupPrices
 from tvm_fusion.search.group_programme import GroupProgramme
 from tvm_fusion.search.group_roots import group_roots
-from tvm_fusion.search.problem import FusionProblem
+from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.requirement import Requirement
 from tvm_fusion.search.requirements import requirement_of
 
@@ -130,6 +131,15 @@ class LowerBound:
             self.finished = not self._smoothing
             self._smoothing = 0.0
         return not self.finished
+
+    def plan(self, below_bytes: int) -> Partition | None:
+        """A plan of the groups met that moves less than ``below_bytes``, if an integer programme finds one."""
+        if self._known is None:
+            return None
+        value, prices = self._known.solve()
+        # Groups that cost more cannot be in such a plan: prices of the optimum over the groups known say so.
+        masks, moved = self._known.promising(prices, below_bytes - value)
+        return cheapest_cover(self.problem, masks, moved, below_bytes)
 
     def certificate(self) -> dict[str, Any]:
         """What the bound rests on."""

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from tvm_fusion.search.lower_bound import LowerBound
-from tvm_fusion.search.problem import FusionProblem
+from tvm_fusion.search.problem import FusionProblem, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,14 @@ class Proof:
     """No plan of the oracle's schemes moves less than ``lower_bound_bytes``; ``certificate`` says why.
 
     ``optimal``: the plan is the least by the objective. Without a certificate the bound is the compulsory traffic.
+    ``better``: a plan that moves less, made of groups that the bound has met.
     """
 
     lower_bound_bytes: int
     optimal: bool
     certificate: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    better: Partition | None = None
 
 
 def prove(problem: FusionProblem, dram_bytes: int, seconds: float | None) -> Proof:
@@ -39,7 +41,11 @@ def prove(problem: FusionProblem, dram_bytes: int, seconds: float | None) -> Pro
     bound = LowerBound(problem, groups=problem.oracle.valid_groups)
     with suppress(KeyboardInterrupt):
         bound.run(seconds, goal_bytes=dram_bytes)
-    return Proof(bound.bytes, bound.bytes >= dram_bytes, bound.certificate(), time.perf_counter() - begin)
+    better = bound.plan(dram_bytes) if bound.sweeps and bound.bytes < dram_bytes else None
+    if better is not None:
+        dram_bytes = problem.plan_value(better)
+    took = time.perf_counter() - begin
+    return Proof(bound.bytes, bound.bytes >= dram_bytes, bound.certificate(), took, better)
 
 
 def most_above_percent(dram_bytes: int, lower_bound_bytes: int) -> float:

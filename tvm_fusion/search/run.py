@@ -71,7 +71,7 @@ def search(
     first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid groups
     (default: at random); ``clock`` counts the seconds. The same seed gives the same plan, unless the time limit
     ends the search. Where the search itself proves nothing, ``bound_seconds`` are spent on a lower bound afterwards
-    (None: a fixed amount of work, ten seconds or so at most), which may prove the plan optimal too.
+    (None: a fixed amount of work, ten seconds or so at most). That may prove the plan optimal, or give a better one.
 
     Raises SearchError for an unknown algorithm, an impossible budget, time limit or seed, a graph
     without operators or with too many ideals for ``exact``.
@@ -91,20 +91,23 @@ def search(
         run.until_the_end(running)
     except KeyboardInterrupt:
         run.ended_by = "interrupted"
-    best = PartitionPlan.from_masks(graph, run.best, algorithm=algorithm, seed=seed)
-    costs = [oracle.cost(mask) for mask in best.masks]
-    groups = tuple(Group(cost.operators, cost.scheme, cost.parameters) for cost in costs)
-    moved, seconds = sum(cost.dram_bytes for cost in costs), termination.seconds
-    oracle_seconds = oracle.seconds - oracle_seconds
+    seconds, oracle_seconds = termination.seconds, oracle.seconds - oracle_seconds
     proven = run.ended_by != "interrupted" and run.optimal
+    moved = sum(oracle.cost(mask).dram_bytes for mask in run.best)
     if proven:
         by_bytes = oracle.objective.name == "dram"
         proof = Proof(moved if by_bytes else oracle.compulsory_dram_bytes, True, run.certificate if by_bytes else {})
     else:
         proof = prove(problem, moved, 0.0 if run.ended_by == "interrupted" else bound_seconds)
+    if proof.better is not None:
+        run.best = proof.better
+        run.history.append((termination.proposed, termination.seconds, problem.plan_value(run.best)))
+    best = PartitionPlan.from_masks(graph, run.best, algorithm=algorithm, seed=seed)
+    costs = [oracle.cost(mask) for mask in best.masks]
+    groups = tuple(Group(cost.operators, cost.scheme, cost.parameters) for cost in costs)
     return SearchResult(
         plan=PartitionPlan(groups, best.metadata),
-        network_dram_bytes=moved,
+        network_dram_bytes=sum(cost.dram_bytes for cost in costs),
         algorithm=algorithm,
         seed=seed,
         plans_proposed=termination.proposed,

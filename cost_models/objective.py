@@ -1,7 +1,8 @@
-"""Objective: the one number of a group that a search makes small."""
+"""Objectives: the one number of a group that a search makes small, as a whole number (sums do not depend on order)."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import ceil
 
 from tvm_fusion.cost_models.accelerator import Accelerator
@@ -10,53 +11,131 @@ from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.errors import SchemeError
 from tvm_fusion.graph.graph import members
 
-OBJECTIVES = ("dram", "energy", "cycles")
 
+class Objective(ABC):
+    """``work[i]`` is what operator i adds to the part of the objective that no scheme and no fusion saves."""
 
-class Objective:
-    """DRAM bytes, estimated energy in pJ, or estimated cycles, as whole numbers (rounded up), so that sums do not
-    depend on their order.
+    name: str
 
-    ``work[i]`` is what operator i adds to the part of it that no fusion saves: nothing, pJ of its arithmetic and of its
-    accesses on chip, or cycles of its arithmetic. Raises SchemeError for an unknown name.
-    """
-
-    def __init__(self, name: str, sizes: Sizes, accelerator: Accelerator) -> None:
-        check_objective(name)
-        self.name = name
+    def __init__(self, sizes: Sizes, accelerator: Accelerator) -> None:
         self.sizes = sizes
         self.accelerator = accelerator
-        operators = sizes.graph.operators
-        self._macs = [op.macs * op.batch for op in operators]
-        self.work = [self._work(op.id) for op in operators]
+        self.macs = [op.macs * op.batch for op in sizes.graph.operators]
+        self.work = [0.0] * len(self.macs)
 
+    @abstractmethod
     def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:
         """The number of a group that moves ``dram_bytes``."""
-        if self.name == "dram":
-            return dram_bytes
-        macs = recomputed_macs + sum(self._macs[i] for i in members(mask))
-        if self.name == "cycles":
-            return ceil(estimated_cycles(self.accelerator, dram_bytes, macs))
+
+    @abstractmethod
+    def least(self, dram_bytes: int, work: float) -> int:
+        """A bound from below of groups that move at least ``dram_bytes``; ``work`` of their operators added up."""
+
+    def all_macs(self, mask: int, recomputed_macs: int) -> int:
+        """Those of a group, with what is executed again."""
+        return recomputed_macs + sum(self.macs[i] for i in members(mask))
+
+
+class DramBytes(Objective):
+    """Everything that moves between DRAM and the chip."""
+
+    name = "dram"
+
+    def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:  # noqa: ARG002 - not counted
+        """``dram_bytes``."""
+        return dram_bytes
+
+    def least(self, dram_bytes: int, work: float) -> int:  # noqa: ARG002 - has none
+        """``dram_bytes``."""
+        return dram_bytes
+
+
+class Energy(Objective):
+    """Estimated pJ, rounded up."""
+
+    name = "energy"
+
+    def __init__(self, sizes: Sizes, accelerator: Accelerator) -> None:
+        super().__init__(sizes, accelerator)
+        sram, mac = accelerator.sram_pj_per_byte, accelerator.mac_pj
+        self.work = [group_sram_bytes(sizes, [i]) * sram + macs * mac for i, macs in enumerate(self.macs)]
+
+    def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:
+        """See :mod:`tvm_fusion.cost_models.estimate`."""
+        macs = self.all_macs(mask, recomputed_macs)
         return ceil(estimated_energy_pj(self.accelerator, self.sizes, mask, dram_bytes, macs))
 
     def least(self, dram_bytes: int, work: float) -> int:
-        """A bound from below of groups that move at least ``dram_bytes``; ``work`` of their operators added up."""
-        if self.name == "dram":
-            return dram_bytes
-        if self.name == "cycles":
-            return int(max(estimated_cycles(self.accelerator, dram_bytes, 0), work))
+        """Traffic and ``work``; what outside tensors cost on chip is left out."""
         return int(dram_bytes * self.accelerator.dram_pj_per_byte + work)
 
-    def _work(self, i: int) -> float:
-        if self.name == "dram":
-            return 0.0
-        if self.name == "cycles":
-            return self._macs[i] / self.accelerator.macs_per_cycle
-        sram_bytes = group_sram_bytes(self.sizes, [i])
-        return sram_bytes * self.accelerator.sram_pj_per_byte + self._macs[i] * self.accelerator.mac_pj
+
+class Cycles(Objective):
+    """Estimated cycles, rounded up."""
+
+    name = "cycles"
+
+    def __init__(self, sizes: Sizes, accelerator: Accelerator) -> None:
+        super().__init__(sizes, accelerator)
+        self.work = [macs / accelerator.macs_per_cycle for macs in self.macs]
+
+    def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:
+        """See :mod:`tvm_fusion.cost_models.estimate`."""
+        return ceil(estimated_cycles(self.accelerator, dram_bytes, self.all_macs(mask, recomputed_macs)))
+
+    def least(self, dram_bytes: int, work: float) -> int:
+        """The longer of transfer and arithmetic."""
+        return int(max(estimated_cycles(self.accelerator, dram_bytes, 0), work))
+
+
+class RecomputedMacs(Objective):
+    """Arithmetic that is executed again."""
+
+    name = "macs"
+
+    def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:  # noqa: ARG002 - not counted
+        """``recomputed_macs``."""
+        return recomputed_macs
+
+    def least(self, dram_bytes: int, work: float) -> int:  # noqa: ARG002 - none at best
+        """Nothing need be executed again."""
+        return 0
+
+
+class WeightedSum(Objective):
+    """``dram_weight`` times DRAM bytes plus ``other_weight`` times another objective (whole numbers from 0)."""
+
+    def __init__(self, dram_weight: int, other: Objective, other_weight: int) -> None:
+        super().__init__(other.sizes, other.accelerator)
+        self.work = other.work
+        self.dram_weight, self.other, self.other_weight = dram_weight, other, other_weight
+        self.name = f"{dram_weight} dram + {other_weight} {other.name}"
+
+    def value(self, mask: int, dram_bytes: int, recomputed_macs: int = 0) -> int:
+        """The sum."""
+        other = self.other.value(mask, dram_bytes, recomputed_macs)
+        return self.dram_weight * dram_bytes + self.other_weight * other
+
+    def least(self, dram_bytes: int, work: float) -> int:
+        """The sum of both bounds."""
+        return self.dram_weight * dram_bytes + self.other_weight * self.other.least(dram_bytes, work)
+
+
+_CLASSES: dict[str, type[Objective]] = {c.name: c for c in (DramBytes, Energy, Cycles, RecomputedMacs)}
+# Those that a search may have alone: no group need execute anything again.
+OBJECTIVES = ("dram", "energy", "cycles")
+# What DRAM bytes can be weighed against.
+AGAINST = ("macs", "energy", "cycles")
+
+
+def make_objective(name: str, sizes: Sizes, accelerator: Accelerator) -> Objective:
+    """The objective of a name of OBJECTIVES or AGAINST. Raises SchemeError for another."""
+    if name not in _CLASSES:
+        check_objective(name)
+    return _CLASSES[name](sizes, accelerator)
 
 
 def check_objective(name: str) -> None:
-    """Raise SchemeError unless ``name`` is that of an objective."""
+    """Raise SchemeError unless a search may have ``name`` as its objective."""
     if name not in OBJECTIVES:
         raise SchemeError(f"objective {name!r} is unknown; allowed: {', '.join(OBJECTIVES)}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from time import perf_counter
 from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.group_cache import GroupCache
 from tvm_fusion.cost_models.layerwise import layerwise_cost
-from tvm_fusion.cost_models.objective import Objective
+from tvm_fusion.cost_models.objective import Objective, check_objective, make_objective
 from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.schemes.base import Fit, Scheme
 from tvm_fusion.cost_models.schemes.line_buffer import LineBuffers
@@ -26,8 +28,9 @@ class Oracle:
 
     A group executes in that of ``schemes`` which is the cheapest by ``objective`` ("dram", "energy", "cycles") among
     those in which it fits the buffer; it is valid if there is one. A single operator may always execute layer by layer.
-    ``recompute`` False: no arithmetic is executed again to save traffic. Raises SchemeError for a name that is unknown
-    and for schemes of which none executes any operator of the graph, CostModelError if a cost is below what must move.
+    ``recompute`` False: no arithmetic is executed again to save traffic. ``cache``: what earlier runs found; this one
+    adds to it. Raises SchemeError for a name that is unknown and for schemes of which none executes any operator of the
+    graph, CostModelError if a cost is below what must move.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Oracle:
         schemes: str | Iterable[str] = LBDF,
         objective: str = "dram",
         recompute: bool = True,
+        cache: GroupCache | None = None,
     ) -> None:
         if not len(graph):
             raise CostModelError(f"network {graph.name!r} has no operator; at least one is needed")
@@ -44,13 +48,16 @@ class Oracle:
         self.accelerator = accelerator
         self.recompute = recompute
         self.sizes = Sizes(graph, accelerator)
-        self.objective = Objective(objective, self.sizes, accelerator)
+        check_objective(objective)
+        self.objective = make_objective(objective, self.sizes, accelerator)
         self.line_buffers = LineBuffers(graph, accelerator, self.sizes)
         self.model = self.line_buffers.model
         self._made: dict[str, Scheme] = {"lbdf": self.line_buffers}
         names = chosen_schemes(schemes)
         self._made |= make_schemes([n for n in names if n != "lbdf"], graph, accelerator, self.sizes, recompute)
         self.schemes = {name: self._made[name] for name in names}
+        self._ways = self._all_ways()
+        self.cache = cache or GroupCache()
         self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
         self._fits: dict[int, dict[str, Fit]] = {}
@@ -63,6 +70,13 @@ class Oracle:
         if list(self.schemes) != ["layer"] and not any(self._fits_of(mask).keys() - {"layer"} for mask in singles):
             refused = ", ".join(name for name in self.schemes if name != "layer")
             raise SchemeError(f"scheme {refused} executes no operator of network {graph.name!r} alone; add lbdf or brr")
+
+    def by(self, objective: Objective) -> Oracle:
+        """This oracle with another objective; what is known of groups stays known to both."""
+        other = copy(self)
+        other.objective = objective
+        other._fast, other._full = {}, {}
+        return other
 
     @property
     def evaluated(self) -> int:
@@ -105,8 +119,9 @@ class Oracle:
         found = self._fits.get(mask)
         if found is None:
             found, least = {}, self.least_bytes(mask)
-            for name, scheme in self.schemes.items():
-                fit = scheme.fit(mask)
+            for name, scheme in self._ways.items():
+                known = self.cache.fits[name]
+                fit = known[mask] if mask in known else known.setdefault(mask, scheme.fit(mask))
                 if fit is None:
                     continue
                 if fit.valid and fit.dram_bytes < least:
@@ -144,7 +159,7 @@ class Oracle:
     def _cost(self, mask: int) -> GroupCost:
         fits = self._fits_of(mask)
         name = self._cheapest(mask, fits) or next(iter(fits), "lbdf")
-        cost = self._made[name].cost(mask)
+        cost = self._ways.get(name, self.line_buffers).cost(mask)
         assert cost is not None, "a scheme that says whether a group fits can report on it"
         if cost.dram_bytes < self.least_bytes(mask):
             least = self.least_bytes(mask)
@@ -171,6 +186,16 @@ class Oracle:
         if name not in self._made:
             self._made[name] = scheme_class(name)(self.graph, self.accelerator, self.sizes)
         return self._made[name]
+
+    def _all_ways(self) -> dict[str, Scheme]:
+        """The schemes, those that may compute something again also without: the least traffic need not be cheapest."""
+        ways: dict[str, Scheme] = {}
+        for name, scheme in self.schemes.items():
+            without = f"{name} without recomputation"
+            if scheme.recompute and scheme.recomputes_by_choice:
+                ways[without] = type(scheme)(self.graph, self.accelerator, self.sizes, False)
+            ways[without if scheme.recomputes and not scheme.recompute else name] = scheme
+        return ways
 
     def _unfused_bytes(self, mask: int) -> int:
         if self.fusable_mask & mask:

@@ -54,7 +54,8 @@ class BandsOfRows(Scheme):
         if choice is None:
             compulsory = sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
             return Fit(False, compulsory, max(needed, self.accelerator.buffer_bytes + 1))
-        return Fit(True, choice.dram_bytes, choice.buffer_bytes)
+        recomputed_macs = self.model.cost(mask, choice.bands, choice.kept).recomputed_macs
+        return Fit(True, choice.dram_bytes, choice.buffer_bytes, recomputed_macs)
 
     def growth_bound_bytes(self, mask: int) -> int:
         """See :mod:`tvm_fusion.cost_models.band_growth`."""

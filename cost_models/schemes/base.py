@@ -35,6 +35,8 @@ class Scheme(ABC):
     """
 
     name: ClassVar[str]
+    recomputes: ClassVar[bool] = False  # whether ``recompute`` changes what it does
+    recomputes_by_choice: ClassVar[bool] = False  # whether it executes some groups without it too
     exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 
     def __init__(

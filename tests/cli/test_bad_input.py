@@ -226,3 +226,11 @@ class TestNetworks:
         cli("graph", "fasterrcnn_resnet50_fpn@64").refused(
             "fasterrcnn_resnet50_fpn", "only networks that classify or segment"
         )
+
+
+def test_cache_of_another_version(cli: Cli, saved_graph: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    assert cli("plan", saved_graph, "--cache", folder).code == 0
+    (path,) = folder.iterdir()
+    path.write_text(path.read_text().replace('"version": ', '"version": 10'))
+    cli("plan", saved_graph, "--cache", folder).refused(str(path), "version 10", "delete it")

@@ -31,6 +31,7 @@ def compare(
     objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
+    cache: options.CacheFolder = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -41,7 +42,7 @@ def compare(
     seed_list = options.parse_seeds(seeds)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(names[0], budget, 0, seconds, repair, explainer, scheme, objective, recompute)
+    wanted = planning.Wanted(names[0], budget, 0, seconds, repair, explainer, scheme, objective, recompute, cache)
     for name in names:
         replace(wanted, algorithm=name).check()
     graph = session.load_graph(net, batch, verbose)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, plan, run_, train_explainer
+from tvm_fusion.cli import compare, compile_, evaluate, explain, graph, pareto, plan, run_, train_explainer
 from tvm_fusion.errors import FusionError
 
 EXIT_INTERRUPTED = 130
@@ -34,6 +34,7 @@ app.command("explain", epilog=explain.EXAMPLE)(explain.explain)
 app.command("compile", epilog=compile_.EXAMPLE)(compile_.compile_)
 app.command("run", epilog=run_.EXAMPLE)(run_.run_)
 app.command("compare", epilog=compare.EXAMPLE)(compare.compare)
+app.command("pareto", epilog=pareto.EXAMPLE)(pareto.pareto)
 app.command("train-explainer", epilog=train_explainer.EXAMPLE)(train_explainer.train_explainer)
 
 

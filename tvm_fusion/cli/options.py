@@ -177,6 +177,12 @@ ExplainerName = Annotated[
         rich_help_panel=_SEARCH,
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", metavar="FOLDER", help="Keep what is known of groups there for later runs.", rich_help_panel=_SEARCH
+    ),
+]
 PlanFile = Annotated[Path | None, typer.Option("--plan", metavar="FILE", help="A partition plan as JSON.")]
 
 

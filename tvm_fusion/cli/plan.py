@@ -33,6 +33,7 @@ def plan(
     objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
+    cache: options.CacheFolder = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -48,7 +49,7 @@ def plan(
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
     for_bound = options.parse_bound_seconds(bound_seconds)
-    how = (algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, for_bound)
+    how = (algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, cache, for_bound)
     wanted = planning.Wanted(*how)
     wanted.check()
     graph = session.load_graph(net, batch, verbose)

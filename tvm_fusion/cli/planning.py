@@ -35,6 +35,7 @@ class Wanted:
     scheme: str = "auto"
     objective: str = "dram"
     recompute: bool = True
+    cache: Path | None = None
     bound_seconds: float | None = 0.0
 
     def check(self) -> None:
@@ -150,13 +151,15 @@ def is_seeded(name: str) -> bool:
 def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Found:
     """Search with a progress bar and evaluate the plan found; a fresh oracle, so that runs compare."""
     from tvm_fusion.cost_models.evaluation import evaluate_plan
+    from tvm_fusion.cost_models.group_cache import GroupCache
     from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.explainers.repair import make_splitter
     from tvm_fusion.reports.progress import search_progress
     from tvm_fusion.reports.repair_facts import RepairFacts
     from tvm_fusion.search import search
 
-    oracle = Oracle(graph, accelerator, wanted.scheme, wanted.objective, wanted.recompute)
+    cache = None if wanted.cache is None else GroupCache.in_folder(wanted.cache, graph, accelerator)
+    oracle = Oracle(graph, accelerator, wanted.scheme, wanted.objective, wanted.recompute, cache)
     splitter = make_splitter(wanted.repair, wanted.explainer, oracle, wanted.seed)
     with search_progress(wanted.algorithm, wanted.budget_plans) as progress:
         result = search(
@@ -172,5 +175,6 @@ def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Foun
         )
     evaluated = oracle.evaluated
     evaluation = evaluate_plan(graph, result.plan, oracle)
+    oracle.cache.save()
     repair = RepairFacts.of(splitter, result, wanted.explainer)
     return Found(graph, accelerator, wanted, result, evaluation, evaluated, repair)

@@ -21,7 +21,7 @@ def megabytes(count: float, digits: int = 3) -> str:
     return f"{count / 1e6:.{digits}f}"
 
 
-def _table(title: str, *columns: str, text: Sequence[str] = ()) -> Table:
+def numbers_table(title: str, *columns: str, text: Sequence[str] = ()) -> Table:
     """A table whose columns are right-aligned numbers, but for those named in ``text``."""
     table = Table(title=escape(title), title_justify="left", header_style="bold")
     for column in columns:
@@ -33,7 +33,7 @@ def graph_table(graph: OperatorGraph) -> Table:
     """One row an operator; inputs of the network are written ``in0``, ``in1``."""
     columns = ("id", "type", "operands", "shape", "weights", "MACs", "window", "name")
     sums = max((int(op.attributes.get("accumulator_row_bytes", 0)) for op in graph.operators), default=0)
-    table = _table(
+    table = numbers_table(
         f"{graph.name}: {len(graph)} operators, {sum(op.weight_elements for op in graph.operators):,} weights, "
         f"{sum(op.macs * op.batch for op in graph.operators):,} MACs"
         + (f", {sums:,} bytes for the widest row of sums" if sums else ""),
@@ -66,7 +66,9 @@ def plan_table(graph: OperatorGraph, evaluation: PlanEvaluation) -> Table:
         "weights MB",
         "DRAM MB",
     )
-    table = _table(f"{graph.name}: {len(evaluation.costs)} groups", *columns, text=("operators", "scheme", "valid"))
+    table = numbers_table(
+        f"{graph.name}: {len(evaluation.costs)} groups", *columns, text=("operators", "scheme", "valid")
+    )
     for number, cost in enumerate(evaluation.costs):
         table.add_row(
             str(number),
@@ -81,7 +83,9 @@ def plan_table(graph: OperatorGraph, evaluation: PlanEvaluation) -> Table:
 
 def scheme_table(shares: Sequence[SchemeShare], title: str) -> Table:
     """One row a scheme: its part of the groups, of the operators and of the traffic."""
-    table = _table(title, "scheme", "groups", "operators", "DRAM MB", "% of DRAM", "MACs again", text=("scheme",))
+    table = numbers_table(
+        title, "scheme", "groups", "operators", "DRAM MB", "% of DRAM", "MACs again", text=("scheme",)
+    )
     total = sum(share.dram_bytes for share in shares)
     for share in shares:
         part = f"{100 * share.dram_bytes / max(1, total):.1f}"
@@ -105,7 +109,7 @@ def totals_table(evaluation: PlanEvaluation, accelerator: Accelerator) -> Table:
     """Totals of a plan beside what is needed unfused and at least."""
     bits = "/".join("dtype" if b is None else str(b) for b in (accelerator.activation_bits, accelerator.weight_bits))
     title = f"{accelerator.name}: buffer {accelerator.buffer_bytes / 1024:g} KiB, {bits} bits (activations/weights)"
-    table = _table(title, "total", "value", text=("total",))
+    table = numbers_table(title, "total", "value", text=("total",))
     unfused = evaluation.unfused_dram_bytes
     saving = 1 - evaluation.network_dram_bytes / unfused
     table.add_row("DRAM, whole network", f"{megabytes(evaluation.network_dram_bytes)} MB")
@@ -133,7 +137,7 @@ def too_heavy_note(graph: OperatorGraph, evaluation: PlanEvaluation, accelerator
 def explanation_table(explanation: Explanation) -> Table:
     """What a group keeps on chip, the largest part first."""
     needed, buffer = explanation.smallest_buffer_bytes, explanation.accelerator.buffer_bytes
-    table = _table(
+    table = numbers_table(
         f"group of operators {ranges(explanation.line_buffers.operators)}",
         "part", "lines", "of", "bytes", "% of buffer", "name",
         text=("part", "name"),
@@ -152,7 +156,7 @@ def explanation_table(explanation: Explanation) -> Table:
 def comparison_table(rows: Sequence[ComparisonRow], title: str) -> Table:
     """One row an algorithm: mean and spread over its seeds, groups of its best plan, seconds, bound."""
     columns = ("algorithm", "network MB", "spread MB", "fusable MB", "groups", "saving", "seconds", "bound MB", "")
-    table = _table(title, *columns, text=("algorithm", ""))
+    table = numbers_table(title, *columns, text=("algorithm", ""))
     for row in rows:
         best = row.best
         table.add_row(

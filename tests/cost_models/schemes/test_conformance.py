@@ -31,7 +31,7 @@ def check_group(scheme: Scheme, mask: int) -> GroupCost | None:
     assert cost.scheme == scheme.name
     assert fit.valid == cost.valid == (cost.buffer_bytes <= buffer_bytes)
     if cost.valid:
-        assert fit == (True, cost.dram_bytes, cost.buffer_bytes, fit.recomputed_macs)
+        assert fit == (True, cost.dram_bytes, cost.buffer_bytes, cost.recomputed_macs)
     else:
         assert buffer_bytes < fit.buffer_bytes
     simulated = scheme.simulate(cost)

@@ -76,11 +76,12 @@ def measure(
     }  # fmt: skip
 
 
-def page(record: dict[str, Any] | None) -> list[str]:
-    """All lines of docs/optimality.md. Raises NoAnswerError if nothing was measured."""
+def page(folder: Path) -> list[str]:
+    """All lines of docs/optimality.md. Raises NoAnswerError if nothing was recorded in ``folder``."""
+    record = read_record(folder / FILE)
     rows: list[Row] = (record or {}).get("rows", [])
     if record is None or not rows:
-        raise NoAnswerError("no results; run benchmarks.optimality first")
+        raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks.optimality first")
     made = f"{machine_note(record['environment'])} Made by `python -m benchmarks.optimality`."
     lines = ["# How far from the optimum the plans are", "", _INTRODUCTION, "", made, ""]
     header = (
@@ -136,13 +137,12 @@ def main(
     for chosen in schemes or ["lbdf"]:
         options.check_scheme(chosen)
     net_list = options.parse_list(nets, "--nets")
-    path = output_folder(output or RESULTS, RESULTS, "") / FILE
-    earlier = read_record(path)
+    folder = output_folder(output or RESULTS, RESULTS, "")
     if table:
-        print("\n".join(page(earlier)))
+        print("\n".join(page(folder)))
         return 0
-    record = Record(path)
-    rows: list[Row] = list((earlier or {}).get("rows", []))
+    rows: list[Row] = list((read_record(folder / FILE) or {}).get("rows", []))
+    record = Record(folder / FILE)
     for net in net_list:
         done = set() if again else {tuple(row[part] for part in KEY) for row in rows}
         keys = [(net, buffer, chosen) for chosen in schemes or ["lbdf"] for buffer in buffer_list]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphs import chain, squeeze_and_excite
@@ -15,16 +15,16 @@ from tests.strategies import accelerators, convex_hull, operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import SearchError
-from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.graph.graph import members
 from tvm_fusion.search import search
 from tvm_fusion.search.any_requirement import AnyRequirement
 from tvm_fusion.search.certain_prices import certain_prices
 from tvm_fusion.search.group_programme import GroupProgramme
 from tvm_fusion.search.group_roots import group_roots
-from tvm_fusion.search.line_buffer_requirement import LineBufferRequirement
 from tvm_fusion.search.lower_bound import LowerBound
 from tvm_fusion.search.problem import FusionProblem
 from tvm_fusion.search.requirement import Requirement
+from tvm_fusion.search.requirements import requirement_of
 
 NODES = 100
 
@@ -41,13 +41,26 @@ class WeightsOnly:
 
     needed_bytes = added_bytes
 
-    def add_to(self, programme: GroupProgramme) -> list[tuple[int, float]]:
-        return [(variable, self._weight_bytes[i] * self._part) for i, variable in programme.member.items()]
+    def ways(self, programme: GroupProgramme) -> list[int]:
+        way = programme.variable(whole=True)
+        terms = [(variable, self._weight_bytes[i] * self._part) for i, variable in programme.member.items()]
+        programme.at_most_if(way, terms, 1)
+        return [way]
 
 
-def small_problems(buffers: st.SearchStrategy[Accelerator]) -> st.SearchStrategy[FusionProblem]:
+def small_problems(
+    buffers: st.SearchStrategy[Accelerator], schemes: st.SearchStrategy[str] | None = None
+) -> st.SearchStrategy[FusionProblem]:
     graphs = operator_graphs(max_operators=7).filter(lambda graph: len(graph) <= 8)
-    return st.builds(lambda graph, accelerator: FusionProblem(graph, Oracle(graph, accelerator)), graphs, buffers)
+    return st.builds(
+        lambda graph, accelerator, names: FusionProblem(graph, Oracle(graph, accelerator, schemes=names)),
+        graphs,
+        buffers,
+        st.just("lbdf") if schemes is None else schemes,
+    )
+
+
+SCHEMES = st.sampled_from(("lbdf", "brr", "lbdf,brr"))
 
 
 def groups_of_several(problem: FusionProblem) -> list[int]:
@@ -59,7 +72,7 @@ def groups_of_several(problem: FusionProblem) -> list[int]:
 
 def programme_of(problem: FusionProblem, requirement: Requirement, root: int, domain: int) -> GroupProgramme:
     programme = GroupProgramme(problem, root, domain)
-    programme.at_least([(variable, -part) for variable, part in requirement.add_to(programme)], -1)
+    programme.require(requirement)
     return programme
 
 
@@ -67,8 +80,8 @@ def price_of(prices: list[int], mask: int) -> int:
     return sum(prices[i] for i in members(mask))
 
 
-@settings(max_examples=60, deadline=None)
-@given(small_problems(accelerators()))
+@settings(max_examples=80, deadline=None)
+@given(small_problems(accelerators(), SCHEMES))
 def test_never_above_the_optimum_and_never_falls(problem: FusionProblem) -> None:
     best = optimum(problem)
     bound = LowerBound(problem)
@@ -95,12 +108,13 @@ def test_the_same_work_gives_the_same_bound(problem: FusionProblem) -> None:
     assert found[0] == found[1]
 
 
-@settings(max_examples=60, deadline=None)
-@given(small_problems(accelerators()), st.data())
+@settings(max_examples=80, deadline=None)
+@given(small_problems(accelerators(), SCHEMES), st.data())
 def test_no_group_gains_more_than_its_programme_says(problem: FusionProblem, data: st.DataObject) -> None:
     prices = [data.draw(st.integers(0, 2 * problem.group_value(1 << i))) for i in range(problem.size)]
     groups = groups_of_several(problem)
-    requirement = LineBufferRequirement(problem)
+    requirement = requirement_of(problem)
+    assert requirement is not None
     alone = sum(1 << i for i in range(problem.size) if requirement.needed_bytes(i) > problem.buffer_bytes)
     assert not any(mask & alone for mask in groups)
     assert all(price_of(certain_prices(problem, alone), mask) <= problem.group_value(mask) for mask in groups)
@@ -192,11 +206,11 @@ def test_only_bytes_are_bounded() -> None:
         LowerBound(FusionProblem(graph, Oracle(graph, Accelerator(), objective="energy")))
 
 
-@settings(max_examples=30, deadline=None)
-@given(operator_graphs(max_operators=6), accelerators())
-def test_schemes_without_a_requirement_keep_what_is_certain(graph: OperatorGraph, accelerator: Accelerator) -> None:
-    assume(len(graph) <= 7)
-    problem = FusionProblem(graph, Oracle(graph, accelerator, schemes=["lbdf", "brr"]))
+def test_schemes_without_a_requirement_keep_what_is_certain() -> None:
+    graph = parallel_chains(2, 2)
+    problem = FusionProblem(graph, Oracle(graph, Accelerator(buffer_bytes=1000)))
+    problem.oracle.schemes["unknown"] = problem.oracle.line_buffers
     bound = LowerBound(problem)
     assert not bound.improve()
-    assert bound.bytes == problem.oracle.compulsory_dram_bytes <= optimum(problem)
+    assert bound.finished
+    assert bound.bytes == problem.oracle.compulsory_dram_bytes < optimum(problem)

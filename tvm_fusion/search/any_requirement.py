@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tvm_fusion.search.requirement import Requirement
 
 if TYPE_CHECKING:
-    from tvm_fusion.search.group_programme import GroupProgramme, Term
+    from tvm_fusion.search.group_programme import GroupProgramme
 
 
 class AnyRequirement:
@@ -25,16 +25,6 @@ class AnyRequirement:
         """The least of all."""
         return min(requirement.needed_bytes(i) for requirement in self._requirements)
 
-    def add_to(self, programme: GroupProgramme) -> list[Term]:
-        """A variable for each way, one of which is taken; of the others nothing is asked."""
-        ways = []
-        for requirement in self._requirements:
-            way = programme.variable(whole=True)
-            ways.append(way)
-            terms = requirement.add_to(programme)
-            most = sum(value * programme.upper(variable) for variable, value in terms)
-            if most > 1:
-                # sum(terms) <= 1 + (most - 1) * (1 - way)
-                programme.at_least([*((variable, -value) for variable, value in terms), (way, 1 - most)], -most)
-        programme.at_least([(way, 1.0) for way in ways], 1)
-        return []
+    def ways(self, programme: GroupProgramme) -> list[int]:
+        """Those of all."""
+        return [way for requirement in self._requirements for way in requirement.ways(programme)]

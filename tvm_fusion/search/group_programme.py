@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from tvm_fusion.graph.graph import members, reachable
 from tvm_fusion.quiet import captured_stdout
 from tvm_fusion.search.problem import FusionProblem
+from tvm_fusion.search.requirement import Requirement
 
 Term = tuple[int, float]
 
@@ -61,10 +62,6 @@ class GroupProgramme:
         self._whole.append(whole)
         return len(self._cost) - 1
 
-    def upper(self, variable: int) -> float:
-        """The largest value of a variable."""
-        return self._upper[variable]
-
     def at_least(self, terms: Iterable[Term], least: float) -> None:
         """The inequality sum(value * variable) >= least."""
         number = len(self._least)
@@ -74,6 +71,17 @@ class GroupProgramme:
             self._value.append(value)
         self._least.append(least)
         self._matrix = None
+
+    def at_most_if(self, way: int, terms: Sequence[Term], most: float) -> None:
+        """sum(value * variable) <= most if the variable ``way`` is 1. Values must not be negative."""
+        whole = sum(value * self._upper[variable] for variable, value in terms)
+        if whole > most:
+            # sum <= most + (whole - most) * (1 - way)
+            self.at_least([*((variable, -value) for variable, value in terms), (way, most - whole)], -whole)
+
+    def require(self, requirement: Requirement) -> None:
+        """The group executes in one of the ways of ``requirement``."""
+        self.at_least([(way, 1.0) for way in requirement.ways(self)], 1)
 
     def best(self, prices: Sequence[int], node_limit: int, time_limit_seconds: float | None) -> BestGroup:
         """What a group gains at most: the prices of its operators less its weights and the tensors that it moves.

@@ -37,8 +37,8 @@ class LineBufferRequirement:
         """These and the widest window of every operand."""
         return self.added_bytes(i) + sum(read.window_bytes for read in self._bound.reads[i] if not read.in_place)
 
-    def add_to(self, programme: GroupProgramme) -> list[Term]:
-        """Rows of every tensor and all weights, in parts of the buffer."""
+    def ways(self, programme: GroupProgramme) -> list[int]:
+        """One: rows of every tensor and all weights are in the buffer together."""
         buffer_bytes, graph = self._problem.buffer_bytes, self._problem.graph
         member, weight_bytes = programme.member, self._bound.weight_bytes
         terms = [(member[i], weight_bytes[i] / buffer_bytes) for i in member if weight_bytes[i]]
@@ -53,7 +53,9 @@ class LineBufferRequirement:
             for needs, least in inequalities:
                 scaled = [(variable, -bytes_ / most) for variable, bytes_ in needs]
                 programme.at_least([(lines, 1.0), *scaled], -least / most)
-        return terms
+        way = programme.variable(whole=True)
+        programme.at_most_if(way, terms, 1)
+        return [way]
 
     def _lines(self, programme: GroupProgramme, t: int) -> Iterator[tuple[list[Term], int]]:
         """Inequalities of the bytes of tensor ``t``: at least sum(bytes * variable) - bytes."""

@@ -171,7 +171,7 @@ class LowerBound:
         if found is None:
             found = self._programmes[root] = GroupProgramme(self.problem, root, domain)
             assert self._requirement is not None
-            found.at_least([(variable, -value) for variable, value in self._requirement.add_to(found)], -1)
+            found.require(self._requirement)
             self._dearer[root] = []
         return found
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tvm_fusion.search.any_requirement import AnyRequirement
+from tvm_fusion.search.bands_requirement import BandsRequirement
 from tvm_fusion.search.line_buffer_requirement import LineBufferRequirement
 from tvm_fusion.search.problem import FusionProblem
 from tvm_fusion.search.requirement import Requirement
 
 # Scheme -> its requirement; "layer" executes no group of several operators.
-_BY_SCHEME: dict[str, Callable[[FusionProblem], Requirement]] = {"lbdf": LineBufferRequirement}
+_BY_SCHEME: dict[str, Callable[[FusionProblem], Requirement]] = {
+    "lbdf": LineBufferRequirement,
+    "brr": BandsRequirement,
+}
 
 
 def requirement_of(problem: FusionProblem) -> Requirement | None:

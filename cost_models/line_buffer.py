@@ -8,7 +8,7 @@ runs as written. Everything that depends on the graph alone is prepared once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import accumulate
 from math import gcd
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
 
-class _Edge(NamedTuple):
+class Edge(NamedTuple):
     """How one operator reads one operand; ``rate`` operand rows an own row where that is constant."""
 
     operand: int
@@ -43,23 +43,38 @@ class LineBufferModel:
         self.sizes = sizes or Sizes(graph, accelerator)
         self._height = {i: graph.tensor(i).height for i in [*range(-len(graph.inputs), 0), *range(len(graph))]}
         self._edges = [self._edges_of(i) for i in range(len(graph))]
-        self._merged_into = [self._in_place_consumer(i) for i in range(len(graph))]
+        self._merged_into = [self._find_in_place_consumer(i) for i in range(len(graph))]
 
-    def lines(self, mask: int) -> dict[int, int]:
-        """Lines of every tensor that the group ``mask`` reads or makes; 0 where it is in place."""
+    def lines(self, mask: int, written: Collection[int] | None = None) -> dict[int, int]:
+        """Lines of every tensor that the group ``mask`` reads or makes; 0 where it is in place.
+
+        ``written``: the tensors of which every row is made to be written; without it all that are needed outside.
+        """
         group = list(members(mask))
         in_place = self._in_place(mask, group)
-        outputs = set(self.sizes.outputs(mask))
+        outputs = set(self.sizes.outputs(mask) if written is None else written)
         final = self._final_rows(mask, group, outputs)
         inputs = self.sizes.outside_inputs(mask)
         peaks = _Execution(self, mask, group, inputs, outputs, final).run()
         return {i: 0 if i in in_place else max(1, peaks[i]) for i in [*inputs, *group]}
 
-    def lower_bound_bytes(self, mask: int) -> int:
+    def edges(self, i: int) -> tuple[Edge, ...]:
+        """How operator ``i`` reads its operands, in the order in which it demands them."""
+        return self._edges[i]
+
+    def in_place_consumer(self, i: int) -> int:
+        """The only operator for which tensor ``i`` may be computed in place, or -1."""
+        return self._merged_into[i]
+
+    def made_rows(self, mask: int, written: Collection[int]) -> dict[int, int]:
+        """Rows of each operator that the group makes, if all of those of ``written`` are wanted."""
+        return self._final_rows(mask, list(members(mask)), set(written))
+
+    def lower_bound_bytes(self, mask: int, written: Collection[int] | None = None) -> int:
         """Bytes that the group certainly needs: its weights and the widest single window of each tensor."""
         group = list(members(mask))
         in_place = self._in_place(mask, group)
-        final = self._final_rows(mask, group, set(self.sizes.outputs(mask)))
+        final = self._final_rows(mask, group, set(self.sizes.outputs(mask) if written is None else written))
         lines = dict.fromkeys((i for i in group if i not in in_place), 1)
         for i in group:
             for edge in self._edges[i]:
@@ -102,7 +117,7 @@ class LineBufferModel:
             estimated_energy_pj=estimated_energy_pj(accelerator, sizes, mask, dram_bytes, macs),
         )
 
-    def _edges_of(self, i: int) -> tuple[_Edge, ...]:
+    def _edges_of(self, i: int) -> tuple[Edge, ...]:
         operator = self.graph.operators[i]
         edges = []
         for operand in sorted(operator.inputs, key=demand_order):
@@ -122,10 +137,10 @@ class LineBufferModel:
                 clipped = max(0, -(-padding // stride))
             span = list(accumulate((b - a + 1 for a, b in rows), max))
             reach = list(accumulate((b + 1 for b in last), max))
-            edges.append(_Edge(operand, future, last, first, demand.kind != "accumulate", rate, clipped, span, reach))
+            edges.append(Edge(operand, future, last, first, demand.kind != "accumulate", rate, clipped, span, reach))
         return tuple(edges)
 
-    def _in_place_consumer(self, i: int) -> int:
+    def _find_in_place_consumer(self, i: int) -> int:
         """The only consumer if tensor ``i`` may be computed in place for it, else -1."""
         consumers = self.graph.consumers[i]
         if len(consumers) != 1 or self.graph.output_mask >> i & 1:
@@ -183,7 +198,7 @@ class _Execution:
         self.peak = [0] * len(self.ids)
         self.demands: list[list[tuple[int, list[int]]]] = [[] for _ in self.ids]
         self.readers: list[list[tuple[int, list[int], int]]] = [[] for _ in self.ids]
-        self.edges: list[tuple[int, int, _Edge]] = []
+        self.edges: list[tuple[int, int, Edge]] = []
         for i in group:
             k = local[i]
             rows = final[i]
@@ -197,6 +212,7 @@ class _Execution:
         self.last = [local[i] for i in group if not successors[i] & mask]
         self.written = [local[i] for i in group if i in outputs]
         self.steps = max(self.height[k] for k in self.last)
+        self.watch = all(edge.rate is not None or not self._moves(edge) for *_, edge in self.edges)
 
     def run(self) -> dict[int, int]:
         """Execute; the most lines ever held of each tensor, by operand id."""
@@ -204,16 +220,41 @@ class _Execution:
         if limit > sys.getrecursionlimit():
             sys.setrecursionlimit(limit)
         make = self._maker()
-        made, height, steps = self.made, self.height, self.steps
-        targets = [(k, height[k]) for k in self.last]
+        made, height = self.made, self.height
+        if self.steps == 1:
+            for k in self.last:
+                self._make_one_row(k, make)
+        else:
+            self._advance([(k, height[k]) for k in self.last], self.steps, make)
+        for k in self.written:
+            while made[k] < height[k]:
+                make(k)
+        return {i: self.peak[t] for t, i in enumerate(self.ids)}
+
+    def _make_one_row(self, k: int, make: Callable[[int], None]) -> None:
+        """Make the only row of ``k``: what it needs of each operand in turn, so that long ones can be jumped over."""
+        for t, last in self.demands[k]:
+            rows = last[0] + 1
+            if self.made[t] >= rows:
+                continue
+            if self.height[t] == 1:
+                self._make_one_row(t, make)
+            else:
+                self._advance([(t, rows)], rows, make, begin=self.made[t])
+        if not self.made[k]:
+            make(k)
+
+    def _advance(self, targets: list[tuple[int, int]], steps: int, make: Callable[[int], None], begin: int = 0) -> None:
+        """Make the rows of each target (and what they need) in steps ``begin`` .. ``steps`` - 1, proportionally."""
+        made = self.made
         divisor = steps
         for _, h in targets:
             if not (h == 1 < steps):
                 divisor = gcd(divisor, h)
         period = steps // divisor
-        watch = 2 * period < steps and all(edge.rate is not None or not self._moves(edge) for *_, edge in self.edges)
+        watch = self.watch and 2 * period < steps - begin
         before: list[int] | None = None
-        u = 0
+        u = begin
         while u < steps:
             for k, h in targets:
                 if h == 1 < steps and u < steps - 1:
@@ -231,12 +272,8 @@ class _Execution:
                         u += jump * period
                         watch = False
                 before = made[:]
-        for k in self.written:
-            while made[k] < height[k]:
-                make(k)
-        return {i: self.peak[t] for t, i in enumerate(self.ids)}
 
-    def _moves(self, edge: _Edge) -> bool:
+    def _moves(self, edge: Edge) -> bool:
         """Whether a reader of irregular demand goes on row by row (a table, or windows in the padding)."""
         return len(edge.last) > 1 and len(set(edge.last)) > 1
 
@@ -283,7 +320,7 @@ class _Execution:
         return max(0, jump)
 
 
-def _needs(edge: _Edge, rows: int) -> list[int]:
+def _needs(edge: Edge, rows: int) -> list[int]:
     """Lowest operand row needed from each output row on, if only the first ``rows`` are ever made."""
     if rows == len(edge.first) or edge.first_of_row == edge.first:
         return edge.first

@@ -6,6 +6,7 @@ the width of dtypes and weights and the form of the report, nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tvm_fusion.cost_models.accelerator import Accelerator
@@ -22,7 +23,7 @@ class SimulationResult:
     ``buffer_bytes`` is the requirement: ``buffers`` and the resident weights, each at its own peak.
     ``peak_occupancy_bytes`` is the most that was on chip at one moment, weights included.
     ``timeline`` (if kept) has one entry an event: (number, occupancy in bytes, DRAM bytes so far);
-    the first is the loading of the weights.
+    the first is the loading of the weights. ``recomputed_macs``: executed beyond once in a scheme that chooses to.
     """
 
     buffer_bytes: int
@@ -32,6 +33,7 @@ class SimulationResult:
     weight_bytes: int
     peak_occupancy_bytes: int
     timeline: tuple[tuple[int, int, int], ...] = ()
+    recomputed_macs: int = 0
 
     @property
     def dram_bytes(self) -> int:
@@ -49,7 +51,7 @@ def simulate_line_buffer(
     """
     if mask <= 0 or mask >> len(graph):
         raise CostModelError(f"group mask {mask:#x} is not one; allowed: operators 0 .. {len(graph) - 1}, at least one")
-    return _Execution(graph, mask, accelerator).result(keep_timeline)
+    return RowExecution(graph, mask, accelerator).result(keep_timeline)
 
 
 @dataclass(slots=True)
@@ -79,10 +81,15 @@ class _Rows:
         return 0 if self.in_place else self.held_bytes(len(self.present))
 
 
-class _Execution:
-    """The schedule of one image; later images repeat it with the weights already there."""
+class RowExecution:
+    """The schedule of one image; later images repeat it with the weights already there.
 
-    def __init__(self, graph: OperatorGraph, mask: int, accelerator: Accelerator) -> None:
+    ``written``: the tensors that are made whole and written; without it all that are needed outside.
+    """
+
+    def __init__(
+        self, graph: OperatorGraph, mask: int, accelerator: Accelerator, written: Collection[int] | None = None
+    ) -> None:
         self.graph = graph
         self.inside = [op.id for op in graph.operators if mask >> op.id & 1]
         members = set(self.inside)
@@ -107,19 +114,20 @@ class _Execution:
             for i in self.inside
         }
         self.readers = {i: [c for c in graph.consumers[i] if c in members] for i in self.state}
-        self._mark_written_and_in_place(members)
+        self._mark_written_and_in_place(members, written)
         self._plan_releases()
         self.occupancy = self.peak_occupancy = self.weight_bytes
         self.events: list[tuple[int, int | None]] = []
         self.keep = False
 
-    def _mark_written_and_in_place(self, members: set[int]) -> None:
+    def _mark_written_and_in_place(self, members: set[int], written: Collection[int] | None) -> None:
         merges: dict[int, int] = {}  # in-place operands of each operator
         for i in self.inside:
             state, readers = self.state[i], self.readers[i]
-            state.written = i in self.graph.outputs or any(c not in members for c in self.graph.consumers[i])
+            elsewhere = i in self.graph.outputs or any(c not in members for c in self.graph.consumers[i])
+            state.written = elsewhere if written is None else i in written
             merges[i] = sum(self.state[operand].in_place for operand, _ in self.operands[i])
-            if state.written or len(readers) != 1:
+            if elsewhere or len(readers) != 1:
                 continue
             reader = self.graph.operators[readers[0]]
             if not reader.pointwise or reader.shape != self.graph.operators[i].shape:
@@ -171,6 +179,9 @@ class _Execution:
                 self._make_up_to(i, self.state[i].height - 1)
         for i in self.outside:
             self._make_up_to(i, self.state[i].height - 1)
+        self._check_freed()
+
+    def _check_freed(self) -> None:
         for i, state in self.state.items():
             if state.present:
                 raise CostModelError(f"rows {sorted(state.present)} of tensor {i} were never freed")

@@ -31,14 +31,17 @@ def accelerators() -> st.SearchStrategy[Accelerator]:
 
 
 @st.composite
-def operator_graphs(draw: Draw, max_operators: int = 12, regular: bool = False) -> OperatorGraph:
+def operator_graphs(draw: Draw, max_operators: int = 12, regular: bool = False, chains: bool = False) -> OperatorGraph:
     """Graphs with every kind of row demand, branches, skips, several inputs and outputs.
 
-    ``regular``: tall maps and constant strides only, where the fast form can jump over periods.
+    ``regular``: tall maps and constant strides only, where the fast form can jump over periods. ``chains``: every
+    second maker adds squeeze-and-excite or part of it.
     """
     b = Builder(batch=draw(st.sampled_from((1, 1, 2, 3))), inputs=0)
     heights = st.sampled_from(TALL if regular else HEIGHTS)
     makers = st.sampled_from(REGULAR if regular else MAKERS)
+    if chains:
+        makers = st.one_of(makers, st.sampled_from(CHAINS))
     same = draw(heights)
     for k in range(draw(st.integers(1, 3))):
         shape = (b.batch, draw(st.integers(1, 4)), draw(st.one_of(st.just(same), heights)), draw(st.integers(1, 4)))
@@ -221,6 +224,35 @@ def _gate(draw: Draw, b: Builder) -> None:
         b.pointwise(source, b.conv(b.pool(source), 1), type_="multiply")
 
 
+def _excite(draw: Draw, b: Builder) -> None:
+    """A block with squeeze-and-excite; the map that is multiplied may be another one of this height."""
+    source = _source(draw, b, lambda t: _is_map(t) and t.height > 1)
+    if source is None:
+        return
+    if draw(st.booleans()):
+        source = b.conv(source, draw(st.sampled_from((1, 3))))
+    scale = b.pool(b.pointwise(source) if draw(st.booleans()) else source)
+    for _ in range(draw(st.integers(0, 2))):
+        scale = draw(st.sampled_from((b.pointwise, lambda t: b.conv(t, 1))))(scale)
+    height = b.tensor(source).height
+    other = source if draw(st.integers(0, 2)) else _source(draw, b, lambda t: _is_map(t) and t.height == height)
+    assert other is not None
+    made = b.pointwise(other, scale, type_="multiply")
+    if draw(st.booleans()):
+        b.conv(made, 1)
+
+
+def _one_row(draw: Draw, b: Builder) -> None:
+    """An operator of one row that reads one or two others: chains join, or follow one another."""
+    first = _source(draw, b, lambda t: _is_map(t) and t.height == 1)
+    if first is None:
+        _global_pool(draw, b)
+        return
+    other = _source(draw, b, lambda t: _is_map(t) and t.height == 1)
+    assert other is not None
+    b.pointwise(first, *({other} - {first}), type_="add")
+
+
 def _all_rows(draw: Draw, b: Builder) -> None:
     source = _source(draw, b)
     assert source is not None
@@ -272,3 +304,4 @@ REGULAR: tuple[Maker, ...] = (
     _merge,
     _gate,
 )
+CHAINS: tuple[Maker, ...] = (_excite, _excite, _gate, _global_pool, _one_row)

@@ -19,6 +19,7 @@ AUTO = "auto"
 _OWN = {
     "lbdf": "tvm_fusion.cost_models.schemes.line_buffer:LineBuffers",
     "brr": "tvm_fusion.cost_models.schemes.bands:BandsOfRows",
+    "two-pass": "tvm_fusion.cost_models.schemes.multi_pass:MultiPass",
     "layer": "tvm_fusion.cost_models.schemes.layer:Layer",
 }
 # What a single operator may always fall back on.

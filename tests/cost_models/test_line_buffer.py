@@ -7,7 +7,7 @@ import pytest
 from tests.graphs import Builder, chain, everything, residual_block, squeeze_and_excite
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import LineBufferModel, line_buffer_cost
-from tvm_fusion.graph import OperatorGraph
+from tvm_fusion.graph import OperatorGraph, RowDemand
 
 ACCELERATOR = Accelerator()
 
@@ -97,3 +97,18 @@ def test_lower_bound_is_below_the_requirement() -> None:
     for graph in (residual_block(2), residual_block(3), squeeze_and_excite()):
         model = LineBufferModel(graph, ACCELERATOR)
         assert model.lower_bound_bytes(everything(graph)) <= model.requirement_bytes(everything(graph))
+
+
+def test_a_single_row_demands_its_operands_in_their_order() -> None:
+    """A row of the skip first, then the pooling of all rows: the input is not held for it. Also where it is short."""
+    b = Builder(height=16)
+    skip = b.conv(-1, 1)
+    pooled = b.pool(b.conv(-1, 1))
+    b.add("concat", (1, 8, 1, 16), {skip: RowDemand("row"), pooled: RowDemand("row")})
+    assert lines(b.graph())[-1] == 1
+
+
+def test_a_single_row_may_need_nothing() -> None:
+    b = Builder(height=16)
+    b.add("take", (1, 4, 1, 16), {b.conv(-1): RowDemand("table", first=(1,), last=(0,))})
+    assert lines(b.graph()) == {-1: 1, 0: 1, 1: 1}

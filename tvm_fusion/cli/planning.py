@@ -139,7 +139,7 @@ class Found:
             return "not proven optimal"
         least = self.result.lower_bound_bytes
         percent = most_above_percent(self.result.network_dram_bytes, least)
-        why = "" if self.result.bound_certificate else ", the compulsory traffic"
+        why = ", the compulsory traffic" if least == self.evaluation.compulsory_dram_bytes else ""
         return f"at most {percent:.2f} % above the optimum of its schemes (no plan moves less than {least} bytes{why})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import networkx as nx
@@ -13,17 +14,22 @@ from tvm_fusion.graph.graph import members
 from tvm_fusion.quiet import captured_stdout
 from tvm_fusion.search.problem import FusionProblem, Partition
 
-NODE_LIMIT = 200
+NODE_LIMIT = 50
 CYCLES = 10  # solutions with a cycle among their groups, before it is given up
 
 
 def cheapest_cover(
-    problem: FusionProblem, groups: Sequence[int], dram_bytes: Sequence[int], below: int
+    problem: FusionProblem,
+    groups: Sequence[int],
+    dram_bytes: Sequence[int],
+    below: int,
+    seconds: float | None = None,
 ) -> Partition | None:
     """A plan of ``groups`` (valid masks, with their bytes) that moves less than ``below`` bytes; None if none is found.
 
-    Deterministic: an integer programme with a limit of nodes.
+    An integer programme with a limit of nodes: deterministic, unless ``seconds`` end it.
     """
+    until = None if seconds is None else time.perf_counter() + seconds
     rows = [i for mask in groups for i in members(mask)]
     starts = np.cumsum([0, *(mask.bit_count() for mask in groups)])
     once = csc_array((np.ones(len(rows)), rows, starts), shape=(problem.size, len(groups)))
@@ -36,6 +42,9 @@ def cheapest_cover(
             row = csr_array((values, ([0] * len(cycle), cycle)), shape=(1, len(groups)))
             matrix = vstack([matrix, row], format="csc")
             upper[problem.size + number] = len(cycle) - 1
+        options: dict[str, float] = {"node_limit": NODE_LIMIT}
+        if until is not None:
+            options["time_limit"] = max(0.1, until - time.perf_counter())
         lower = np.concatenate([np.ones(problem.size), np.zeros(len(forbidden))])
         with captured_stdout():
             found = milp(
@@ -43,7 +52,7 @@ def cheapest_cover(
                 constraints=LinearConstraint(matrix, lower, upper),
                 integrality=np.ones(len(groups)),
                 bounds=Bounds(0, 1),
-                options={"node_limit": NODE_LIMIT},
+                options=options,
             )
         if found.x is None:
             return None

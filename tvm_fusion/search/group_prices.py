@@ -71,9 +71,10 @@ class GroupPrices:
                 return float(found.fun), prices
             self._active += new
 
-    def promising(self, prices: np.ndarray, slack_bytes: float) -> tuple[list[int], list[int]]:
-        """(masks, bytes) of the groups that cost at most ``slack_bytes`` more than the prices of their operators."""
+    def promising(self, prices: np.ndarray, slack_bytes: float, most: int) -> tuple[list[int], list[int]]:
+        """(masks, bytes) of the ``most`` groups that cost least above the prices of their operators, up to a slack."""
         assert self._matrix is not None, "prices come from solve"
         lacking = np.array(self._cost, float) - self._matrix.T @ prices
-        chosen = [(mask, self._cost[k]) for mask, k in self._number.items() if lacking[k] <= slack_bytes]
-        return [mask for mask, _ in chosen], [moved for _, moved in chosen]
+        order = [int(k) for k in np.argsort(lacking, kind="stable")[:most] if lacking[k] <= slack_bytes]
+        masks = list(self._number)
+        return [masks[k] for k in order], [self._cost[k] for k in order]

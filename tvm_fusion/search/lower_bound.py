@@ -35,6 +35,7 @@ NODE_LIMIT = 1000
 MOST_WORK = 12_000_000  # of sweeps that nobody asked for, see work_of_a_sweep
 REPEATS = 8  # solutions of one root in one sweep that are no group, before its bound is taken as it is
 _NOISE = 1e-4  # of a byte, in prices that should be whole; any prices are made sound
+PLAN_GROUPS = 3000  # of which a plan is made at most
 SMOOTHING = 0.5  # part of the best prices so far in those tried next
 
 
@@ -132,14 +133,14 @@ class LowerBound:
             self._smoothing = 0.0
         return not self.finished
 
-    def plan(self, below_bytes: int) -> Partition | None:
-        """A plan of the groups met that moves less than ``below_bytes``, if an integer programme finds one."""
+    def plan(self, below_bytes: int, seconds: float | None = None) -> Partition | None:
+        """A plan of the groups met that moves less than ``below_bytes``, if an integer programme finds one in time."""
         if self._known is None:
             return None
         value, prices = self._known.solve()
         # Groups that cost more cannot be in such a plan: prices of the optimum over the groups known say so.
-        masks, moved = self._known.promising(prices, below_bytes - value)
-        return cheapest_cover(self.problem, masks, moved, below_bytes)
+        masks, moved = self._known.promising(prices, below_bytes - value, PLAN_GROUPS)
+        return cheapest_cover(self.problem, masks, moved, below_bytes, seconds)
 
     def certificate(self) -> dict[str, Any]:
         """What the bound rests on."""

@@ -11,6 +11,8 @@ from typing import Any
 from tvm_fusion.search.lower_bound import LowerBound
 from tvm_fusion.search.problem import FusionProblem, Partition
 
+FOR_PLAN = 0.2  # part of the seconds that is left to make a plan of the groups met
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -39,9 +41,12 @@ def prove(problem: FusionProblem, dram_bytes: int, seconds: float | None) -> Pro
         return Proof(least, optimal=False)
     begin = time.perf_counter()
     bound = LowerBound(problem, groups=problem.oracle.valid_groups)
+    better = None
     with suppress(KeyboardInterrupt):
-        bound.run(seconds, goal_bytes=dram_bytes)
-    better = bound.plan(dram_bytes) if bound.sweeps and bound.bytes < dram_bytes else None
+        for_plan = None if seconds is None else FOR_PLAN * seconds
+        bound.run(None if seconds is None else seconds - FOR_PLAN * seconds, goal_bytes=dram_bytes)
+        if bound.sweeps and bound.bytes < dram_bytes:
+            better = bound.plan(dram_bytes, for_plan)
     if better is not None:
         dram_bytes = problem.plan_value(better)
     took = time.perf_counter() - begin

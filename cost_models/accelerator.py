@@ -14,7 +14,8 @@ from tvm_fusion.errors import AcceleratorError
 _UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "KB": 1000, "MB": 10**6, "GB": 10**9}
 _SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([A-Za-z]*)\s*")
 _LEAST, _MOST = 1e-12, 1e24  # what a number in a description may be
-_BITS = {"activation_bits", "weight_bits"}
+_BITS = {"activation_bits", "weight_bits", "accumulator_bits"}
+_OWN_WIDTH = {"activation_bits", "weight_bits"}  # None: as wide as the dtype
 _REALS = {"clock_hz", "macs_per_cycle", "dram_bytes_per_second", "dram_pj_per_byte", "sram_pj_per_byte", "mac_pj"}
 
 
@@ -23,6 +24,7 @@ class Accelerator:
     """What the cost models need to know of an accelerator.
 
     ``activation_bits`` and ``weight_bits`` are bits an element; None takes each tensor's own dtype.
+    ``accumulator_bits`` are those of a sum that is not complete (channel streaming holds such sums).
     ``dram_bytes_per_second``, ``macs_per_cycle`` and ``clock_hz`` make the roofline estimate of
     cycles; the three energies (pJ for a DRAM byte, an SRAM byte, a MAC) the estimate of energy.
     Raises AcceleratorError for a wrong type or a value out of range.
@@ -32,6 +34,7 @@ class Accelerator:
     buffer_bytes: int = 256 * 1024
     activation_bits: int | None = 8
     weight_bits: int | None = 8
+    accumulator_bits: int = 32
     dram_bytes_per_second: float = 4.0e9
     macs_per_cycle: float = 512
     clock_hz: float = 1.0e9
@@ -58,7 +61,7 @@ def _check(name: str, value: object) -> None:
         if not isinstance(value, str):
             raise AcceleratorError(f"accelerator {name} must be text, not {value!r}")
         return
-    if name in _BITS and value is None:
+    if name in _OWN_WIDTH and value is None:
         return
     number = isinstance(value, int | float if name in _REALS else int) and not isinstance(value, bool)
     if not number:

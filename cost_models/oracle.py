@@ -58,6 +58,8 @@ class Oracle:
         self.schemes = {name: self._made[name] for name in names}
         self._ways = self._all_ways()
         self.cache = cache or GroupCache()
+        # By scheme the names of its ways.
+        self._names = {name: [way for way, s in self._ways.items() if s.name == name] for name in self.schemes}
         self.seconds = 0.0  # spent on new groups
         self._fast: dict[int, tuple[bool, int, int]] = {}
         self._fits: dict[int, dict[str, Fit]] = {}
@@ -131,6 +133,13 @@ class Oracle:
                     break
             self._fits[mask] = found
         return found
+
+    def rule_out(self, scheme: str, mask: int) -> None:
+        """Take it from a search that a group cannot fit in a scheme, with recomputation or without."""
+        for name in self._names[scheme]:
+            known = self.cache.fits[name]
+            if mask not in known:
+                known[mask] = Fit(False, self.least_bytes(mask), self.accelerator.buffer_bytes + 1)
 
     def _cheapest(self, mask: int, fits: Mapping[str, Fit]) -> str | None:
         valid = {name: fit for name, fit in fits.items() if fit.valid}

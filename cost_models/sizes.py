@@ -9,7 +9,7 @@ from operator import or_
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.graph.graph import OperatorGraph, mask_of, members
-from tvm_fusion.graph.operator import Operator
+from tvm_fusion.graph.operator import Operator, Tensor
 
 
 def dtype_bits(dtype: str) -> int:
@@ -39,11 +39,16 @@ def weight_part_bytes(operator: Operator, accelerator: Accelerator) -> int:
     return -(-weight_bytes(operator, accelerator) // output_channels(operator))
 
 
-def output_channels(operator: Operator) -> int:
-    """Channels of an operator's result: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
-    shape, rows = operator.shape, operator.row_axis
-    map_ = rows >= 2 if rows is not None else len(shape) >= 4
-    return shape[1 if map_ else -1] if shape else 1
+def output_channels(operator: Tensor) -> int:
+    """Channels of a tensor: axis 1 of a map (N, C, H, W), the last axis of tokens and of a dense result."""
+    return operator.shape[channel_axis(operator)] if operator.shape else 1
+
+
+def channel_axis(tensor: Tensor) -> int:
+    """The dimension whose indices are the channels: 1 of a map (N, C, H, W), else the last one."""
+    rank, rows = len(tensor.shape), tensor.row_axis
+    map_ = rows >= 2 if rows is not None else rank >= 4
+    return 1 if map_ else rank - 1
 
 
 class Sizes:

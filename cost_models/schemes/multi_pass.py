@@ -24,6 +24,7 @@ class MultiPass(Scheme):
     """
 
     name = "two-pass"
+    exact_choice = False  # of more than five chains not every set is tried
     recomputes = True
 
     def __init__(

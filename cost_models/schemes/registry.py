@@ -18,6 +18,7 @@ AUTO = "auto"
 # In the order in which a group tries them: of equally cheap ones the first is taken.
 _OWN = {
     "lbdf": "tvm_fusion.cost_models.schemes.line_buffer:LineBuffers",
+    "channel-streaming": "tvm_fusion.cost_models.schemes.channel_streaming:ChannelStreaming",
     "brr": "tvm_fusion.cost_models.schemes.bands:BandsOfRows",
     "two-pass": "tvm_fusion.cost_models.schemes.multi_pass:MultiPass",
     "layer": "tvm_fusion.cost_models.schemes.layer:Layer",

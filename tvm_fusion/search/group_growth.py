@@ -32,8 +32,9 @@ class GroupGrowth:
         self.objective = oracle.objective
         self.work = oracle.objective.work
         self.lbdf = "lbdf" in oracle.schemes
+        self.oracle = oracle
         # A layer is one operator; searches let every operator stand alone anyway.
-        self.others = [scheme for name, scheme in oracle.schemes.items() if name not in ("lbdf", "layer")]
+        self.others = [(name, scheme) for name, scheme in oracle.schemes.items() if name not in ("lbdf", "layer")]
         self.empty = Grown(0, 0, 0, 0.0, (1 << len(self.others) + self.lbdf) - 1)
 
     def add(self, group: Grown, i: int) -> Grown:
@@ -43,9 +44,11 @@ class GroupGrowth:
         mask |= 1 << i
         if self.lbdf and needed > self.buffer_bytes:
             alive &= ~1
-        for k, scheme in enumerate(self.others, self.lbdf):
+        for k, (name, scheme) in enumerate(self.others, self.lbdf):
             if alive >> k & 1 and scheme.growth_bound_bytes(mask) > self.buffer_bytes:
                 alive ^= 1 << k
+            if not alive >> k & 1:  # the oracle need not ask for what has grown from a group that cannot fit
+                self.oracle.rule_out(name, mask)
         return Grown(mask, needed, moved, work + self.work[i], alive)
 
     def joined(self, groups: list[Grown]) -> Grown:

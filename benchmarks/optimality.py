@@ -40,7 +40,8 @@ _INTRODUCTION = """\
 The best plan that `--algorithm best`, or the lower bound after it, found and what no plan goes below: the plan itself
 where the shortest path over the ideals proves it, else the bound of prices (`--bound-seconds`). "Above" is the most
 that the plan is above the optimum of its schemes, over all acyclic partitions into connected groups, each in the
-cheapest of these schemes. 8-bit activations and weights, one image, DRAM bytes of the whole network."""
+cheapest of these schemes. 8-bit activations and weights, one image, DRAM bytes of the whole network. Seconds are those
+of the clock beside other work on the machine."""
 
 
 def measure(

@@ -85,6 +85,11 @@ class Oracle:
         """Distinct groups computed so far."""
         return len(self._fits)
 
+    @property
+    def valid_groups(self) -> list[int]:
+        """The valid ones among them."""
+        return [mask for mask, (valid, _, _) in self._fast.items() if valid]
+
     def weight_bytes(self, mask: int) -> int:
         """Weight bytes of a group: a bound on its requirement in LBDF that grows with it."""
         return self.sizes.weights(mask)

@@ -31,6 +31,7 @@ ONLY_IN = {
     "timm": {"frontends"},
     "onnx": {"frontends"},
     "pymoo": {"search"},
+    "scipy": {"search"},
     "matplotlib": {"reports"},
     "typer": {"cli"},
     "rich": {"reports", "cli"},

@@ -1,4 +1,4 @@
-"""What C++ libraries print on stderr by themselves, held back."""
+"""What C++ libraries print by themselves, held back."""
 
 from __future__ import annotations
 
@@ -17,23 +17,33 @@ class CapturedText:
     text: str = ""
 
 
+def captured_stderr() -> contextlib.AbstractContextManager[CapturedText]:
+    """:func:`captured_output` of stderr."""
+    return captured_output(2)
+
+
+def captured_stdout() -> contextlib.AbstractContextManager[CapturedText]:
+    """:func:`captured_output` of stdout."""
+    return captured_output(1)
+
+
 @contextlib.contextmanager
-def captured_stderr() -> Iterator[CapturedText]:
-    """Redirect file descriptor 2 (so also what C++ writes there) to a file, and give back its text.
+def captured_output(descriptor: int) -> Iterator[CapturedText]:
+    """Redirect a file descriptor (so also what C++ writes there) to a file, and give back its text.
 
     Not for several threads at once: the descriptor belongs to the whole process.
     """
     captured = CapturedText()
     _flush()
-    saved = os.dup(2)
+    saved = os.dup(descriptor)
     try:
         with tempfile.TemporaryFile() as file:
-            os.dup2(file.fileno(), 2)
+            os.dup2(file.fileno(), descriptor)
             try:
                 yield captured
             finally:
                 _flush()
-                os.dup2(saved, 2)
+                os.dup2(saved, descriptor)
                 file.seek(0)
                 captured.text = file.read().decode("utf-8", "replace")
     finally:
@@ -41,5 +51,6 @@ def captured_stderr() -> Iterator[CapturedText]:
 
 
 def _flush() -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()

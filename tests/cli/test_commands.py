@@ -16,7 +16,7 @@ from tvm_fusion.cli.main import app
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import line_buffer_cost
 
-COMMANDS = ("graph", "plan", "evaluate", "explain", "compile", "run", "compare", "train-explainer")
+COMMANDS = ("graph", "plan", "evaluate", "explain", "compile", "run", "compare", "pareto", "train-explainer")
 
 
 def test_every_command_is_there() -> None:

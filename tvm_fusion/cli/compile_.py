@@ -19,7 +19,7 @@ EXAMPLE = "Example: tvm-fusion compile mobilenetv2_100 --plan plan.json -o mobil
 # What a saved plan says of its search, true as long as it is for the same accelerator.
 _OF_THE_SEARCH = (
     "algorithm", "seed", "schemes", "objective", "recompute", "budget_plans", "plans_proposed", "optimal",
-    "certificate", "repair", "explainer",
+    "certificate", "lower_bound_dram_bytes", "bound_certificate", "repair", "explainer",
 )  # fmt: skip
 _LOWERING = "Lowering"
 

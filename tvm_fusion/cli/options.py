@@ -150,6 +150,15 @@ TimeLimit = Annotated[
         "--time-limit", metavar="TIME", help="Keep the best plan found by then: 30s, 2m.", rich_help_panel=_SEARCH
     ),
 ]
+BoundSeconds = Annotated[
+    str | None,
+    typer.Option(
+        "--bound-seconds",
+        metavar="SECONDS",
+        help="Time for a lower bound where the search proves no optimum; 0: none. [default: a fixed amount of work]",
+        rich_help_panel=_SEARCH,
+    ),
+]
 Repair = Annotated[
     str,
     typer.Option(
@@ -225,6 +234,15 @@ def parse_duration(text: str | None) -> float | None:
     if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]):
         raise SearchError(f"--time-limit {text!r} is not a positive time such as 30s, 2m, 1h or 500ms")
     return seconds
+
+
+def parse_bound_seconds(text: str | None) -> float | None:
+    """Seconds of "60", "2.5" or "0". Raises SearchError."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        raise SearchError(f"--bound-seconds {text!r} is not a number of seconds from 0 such as 60 or 2.5")
+    return float(text)
 
 
 def parse_operators(text: str) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ def plan(
     budget: options.Budget = 1000,
     seed: options.Seed = 0,
     time_limit: options.TimeLimit = None,
+    bound_seconds: options.BoundSeconds = None,
     objective: options.ObjectiveName = "dram",
     repair: options.Repair = "random",
     explainer: options.ExplainerName = DEFAULT_EXPLAINER,
@@ -47,7 +48,9 @@ def plan(
         check_writable(output)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, cache)
+    for_bound = options.parse_bound_seconds(bound_seconds)
+    how = (algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, cache, for_bound)
+    wanted = planning.Wanted(*how)
     wanted.check()
     graph = session.load_graph(net, batch, verbose)
     found = planning.find(graph, hardware, wanted)

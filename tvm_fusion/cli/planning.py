@@ -36,6 +36,7 @@ class Wanted:
     objective: str = "dram"
     recompute: bool = True
     cache: Path | None = None
+    bound_seconds: float | None = 0.0
 
     def check(self) -> None:
         """Raise SchemeError, SearchError or ExplainerError for a name that is not registered."""
@@ -66,7 +67,7 @@ class Found:
         return 0 if self.evaluation.valid else 1
 
     def facts(self) -> dict[str, Any]:
-        """What a saved plan carries beside its groups; the same for the same seed."""
+        """What a saved plan carries beside its groups; the same for the same seed, but for a bound cut off by time."""
         from tvm_fusion.cost_models.schemes.registry import chosen_schemes
 
         return {
@@ -80,6 +81,8 @@ class Found:
             "plans_proposed": self.result.plans_proposed,
             "optimal": self.result.optimal,
             "certificate": self.result.certificate,
+            "lower_bound_dram_bytes": self.result.lower_bound_bytes,
+            "bound_certificate": self.result.bound_certificate,
             "totals": self.evaluation.totals(),
             "repair": self.repair.name,
             "explainer": self.repair.explainer,
@@ -98,7 +101,8 @@ class Found:
         data = plan_to_json(self.result.plan, self.graph, **self.facts())
         costs = self.evaluation.to_json()["groups"]
         data["groups"] = [group | cost for group, cost in zip(data["groups"], costs, strict=True)]
-        return data | {"seconds": self.result.seconds, "repairs": self.repair.to_json()}
+        seconds = {"seconds": self.result.seconds, "bound_seconds": self.result.bound_seconds}
+        return data | seconds | {"repairs": self.repair.to_json()}
 
     def run_facts(self) -> RunFacts:
         """One run of a comparison."""
@@ -114,8 +118,8 @@ class Found:
         )
 
     def summary(self) -> str:
-        """One line: algorithm, effort, and whether the plan is proven optimal."""
-        proof = "proven optimal over all acyclic partitions" if self.result.optimal else "not proven optimal"
+        """One line: algorithm, effort, and what is proven of the plan."""
+        proof = "proven optimal over all acyclic partitions" if self.result.optimal else self._distance()
         if heuristics := self.result.certificate.get("chosen_by_heuristics"):
             proof += f" (with the choices that {' and '.join(heuristics)} found for each group)"
         ended = "" if self.result.ended_by == "finished" else f", ended by the {self.result.ended_by}"
@@ -126,6 +130,17 @@ class Found:
             f"{self.groups_evaluated} groups evaluated, {self.result.seconds:.1f} s{ended}; {proof}"
             f"{self.repair.summary()}"
         )
+
+    def _distance(self) -> str:
+        """How far from the optimum a plan may be that is not proven to be it."""
+        from tvm_fusion.search.proof import most_above_percent
+
+        if self.wanted.objective != "dram":
+            return "not proven optimal"
+        least = self.result.lower_bound_bytes
+        percent = most_above_percent(self.result.network_dram_bytes, least)
+        why = ", the compulsory traffic" if least == self.evaluation.compulsory_dram_bytes else ""
+        return f"at most {percent:.2f} % above the optimum of its schemes (no plan moves less than {least} bytes{why})"
 
 
 def is_seeded(name: str) -> bool:
@@ -156,6 +171,7 @@ def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Foun
             time_limit_seconds=wanted.seconds,
             progress=progress,
             splitter=splitter,
+            bound_seconds=wanted.bound_seconds,
         )
     evaluated = oracle.evaluated
     evaluation = evaluate_plan(graph, result.plan, oracle)

@@ -64,7 +64,7 @@ class GrowthBound:
         weight = self.weight_bytes[i]
         needed += weight
         moved += weight
-        if self._in_place_consumer(i) < 0:
+        if self.in_place_consumer(i) < 0:
             needed += self.row_bytes[i]
         if self.final[i] or self.consumer_masks[i]:
             moved += self.tensor_bytes[i]
@@ -99,7 +99,8 @@ class GrowthBound:
             grown |= 1 << i
         return needed, moved
 
-    def _in_place_consumer(self, i: int) -> int:
+    def in_place_consumer(self, i: int) -> int:
+        """The only operator for which tensor ``i`` may be in place, or -1."""
         consumers = self.graph.consumers[i]
         if len(consumers) != 1 or self.final[i]:
             return -1
@@ -136,7 +137,7 @@ class GrowthBound:
                     first = [a if b >= a else height for a, b in demanded]
                     oldest = np.array(list(accumulate(reversed(first), min))[::-1])
                     path = max(path, int((paths[t] - oldest).max()))
-            in_place = t >= 0 and self._in_place_consumer(t) == i
+            in_place = t >= 0 and self.in_place_consumer(t) == i
             reads.append(_Read(t, in_place, sizes.line_bytes(t, window), sizes.line_bytes(t, path), between))
         return tuple(reads)
 

@@ -15,6 +15,7 @@ from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.search.algorithm import Algorithm
 from tvm_fusion.search.problem import FusionProblem, Partition
+from tvm_fusion.search.proof import Proof, prove
 from tvm_fusion.search.random_split import RandomSplit
 from tvm_fusion.search.registry import algorithm_factory
 from tvm_fusion.search.split import RepairCounts, Splitter
@@ -27,7 +28,9 @@ Progress = Callable[[int, int], None]
 class SearchResult:
     """The best plan of a search. ``history`` has (plans proposed, seconds, DRAM bytes) of every improvement.
 
-    ``optimal`` says that the plan is proven to be the optimum; ``certificate`` what the proof rests on.
+    ``optimal`` says that the plan is proven to be the optimum; ``certificate`` what the proof rests on. No plan of the
+    oracle's schemes moves less than ``lower_bound_bytes``; ``bound_certificate`` says why, without one because this is
+    the compulsory traffic. It took ``bound_seconds`` beside the ``seconds`` of the search.
     ``repair`` counts what became of the invalid groups met (see RepairCounts), ``oracle_seconds`` is the time spent
     on new groups. ``ended_by``: the algorithm itself ("finished"), the "budget", the "time limit", or "interrupted".
     """
@@ -44,6 +47,9 @@ class SearchResult:
     ended_by: Literal["finished", "budget", "time limit", "interrupted"] = "finished"
     repair: RepairCounts = field(default_factory=RepairCounts)
     oracle_seconds: float = 0.0
+    lower_bound_bytes: int = 0
+    bound_certificate: dict[str, Any] = field(default_factory=dict)
+    bound_seconds: float = 0.0
 
 
 def search(
@@ -56,6 +62,7 @@ def search(
     progress: Progress | None = None,
     splitter: Splitter | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    bound_seconds: float | None = 0.0,
 ) -> SearchResult:
     """The best plan that ``algorithm`` finds within a budget of plans and, if given, of seconds.
 
@@ -63,13 +70,16 @@ def search(
     the best DRAM bytes. Ctrl-C and the time limit end the search with the best plan so far; before the
     first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid groups
     (default: at random); ``clock`` counts the seconds. The same seed gives the same plan, unless the time limit
-    ends the search.
+    ends the search. Where the search itself proves nothing, ``bound_seconds`` are spent on a lower bound afterwards
+    (None: a fixed amount of work, ten seconds or so at most). That may prove the plan optimal, or give a better one.
 
     Raises SearchError for an unknown algorithm, an impossible budget, time limit or seed, a graph
     without operators or with too many ideals for ``exact``.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SearchError(f"seed {seed!r} is not allowed; it must be a whole number from 0")
+    if bound_seconds is not None and not bound_seconds >= 0:  # also refuses NaN
+        raise SearchError(f"bound seconds {bound_seconds!r} are not allowed; they must be 0 (no bound) or more")
     termination = Termination(budget_plans, time_limit_seconds, clock)
     factory = algorithm_factory(algorithm)
     problem = FusionProblem(graph, oracle)
@@ -81,23 +91,36 @@ def search(
         run.until_the_end(running)
     except KeyboardInterrupt:
         run.ended_by = "interrupted"
+    seconds, oracle_seconds = termination.seconds, oracle.seconds - oracle_seconds
+    proven = run.ended_by != "interrupted" and run.optimal
+    moved = sum(oracle.cost(mask).dram_bytes for mask in run.best)
+    if proven:
+        by_bytes = oracle.objective.name == "dram"
+        proof = Proof(moved if by_bytes else oracle.compulsory_dram_bytes, True, run.certificate if by_bytes else {})
+    else:
+        proof = prove(problem, moved, 0.0 if run.ended_by == "interrupted" else bound_seconds)
+    if proof.better is not None:
+        run.best = proof.better
+        run.history.append((termination.proposed, termination.seconds, problem.plan_value(run.best)))
     best = PartitionPlan.from_masks(graph, run.best, algorithm=algorithm, seed=seed)
     costs = [oracle.cost(mask) for mask in best.masks]
     groups = tuple(Group(cost.operators, cost.scheme, cost.parameters) for cost in costs)
-    proven = run.ended_by != "interrupted" and run.optimal
     return SearchResult(
         plan=PartitionPlan(groups, best.metadata),
         network_dram_bytes=sum(cost.dram_bytes for cost in costs),
         algorithm=algorithm,
         seed=seed,
         plans_proposed=termination.proposed,
-        seconds=termination.seconds,
-        optimal=proven,
-        certificate=run.certificate if proven else {},
+        seconds=seconds,
+        optimal=proof.optimal,
+        certificate=run.certificate if proven else proof.certificate if proof.optimal else {},
         history=run.history,
         ended_by=run.ended_by,
         repair=splitter.counts,
-        oracle_seconds=oracle.seconds - oracle_seconds,
+        oracle_seconds=oracle_seconds,
+        lower_bound_bytes=proof.lower_bound_bytes,
+        bound_certificate=proof.certificate,
+        bound_seconds=proof.seconds,
     )
 
 

@@ -121,9 +121,8 @@ class Oracle:
         found = self._fits.get(mask)
         if found is None:
             found, least = {}, self.least_bytes(mask)
-            for name, scheme in self._ways.items():
-                known = self.cache.fits[name]
-                fit = known[mask] if mask in known else known.setdefault(mask, scheme.fit(mask))
+            for name in self._ways:
+                fit = self._fit(name, mask)
                 if fit is None:
                     continue
                 if fit.valid and fit.dram_bytes < least:
@@ -133,6 +132,15 @@ class Oracle:
                     break
             self._fits[mask] = found
         return found
+
+    def fits_in(self, scheme: str, mask: int) -> bool:
+        """Whether a group fits in one scheme, with recomputation if that is allowed."""
+        fit = self._fit(self._names[scheme][-1], mask)
+        return fit is not None and fit.valid
+
+    def _fit(self, way: str, mask: int) -> Fit | None:
+        known = self.cache.fits[way]
+        return known[mask] if mask in known else known.setdefault(mask, self._ways[way].fit(mask))
 
     def rule_out(self, scheme: str, mask: int) -> None:
         """Take it from a search that a group cannot fit in a scheme, with recomputation or without."""

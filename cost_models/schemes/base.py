@@ -37,6 +37,8 @@ class Scheme(ABC):
     name: ClassVar[str]
     recomputes: ClassVar[bool] = False  # whether ``recompute`` changes what it does
     recomputes_by_choice: ClassVar[bool] = False  # whether it executes some groups without it too
+    # Whether of a group that fits every part fits that holds all it reads in it: what does not fit need not grow.
+    fits_by_parts: ClassVar[bool] = False
     exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 
     def __init__(

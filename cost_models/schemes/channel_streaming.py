@@ -49,6 +49,7 @@ class ChannelStreaming(Scheme):
     recomputes = True
     recomputes_by_choice = True
     exact_choice = False
+    fits_by_parts = True  # an assignment without the operators that nothing left reads needs no more
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tvm_fusion.cost_models.schemes.base import Scheme
 from tvm_fusion.search.growth import GrowthBound
 from tvm_fusion.search.problem import FusionProblem
 
@@ -45,11 +46,16 @@ class GroupGrowth:
         if self.lbdf and needed > self.buffer_bytes:
             alive &= ~1
         for k, (name, scheme) in enumerate(self.others, self.lbdf):
-            if alive >> k & 1 and scheme.growth_bound_bytes(mask) > self.buffer_bytes:
+            if alive >> k & 1 and self._is_dead(name, scheme, mask):
                 alive ^= 1 << k
             if not alive >> k & 1:  # the oracle need not ask for what has grown from a group that cannot fit
                 self.oracle.rule_out(name, mask)
         return Grown(mask, needed, moved, work + self.work[i], alive)
+
+    def _is_dead(self, name: str, scheme: Scheme, mask: int) -> bool:
+        if scheme.growth_bound_bytes(mask) > self.buffer_bytes:
+            return True
+        return scheme.fits_by_parts and not self.oracle.fits_in(name, mask)
 
     def joined(self, groups: list[Grown]) -> Grown:
         """Several groups that share no edge as one; what cannot execute one of them cannot execute all."""

@@ -18,6 +18,7 @@ from tvm_fusion.search.split import Splitter
 
 # Work after which exact is given up: counted in groups, not seconds, so that the plan depends on the seed alone.
 MAX_GROUPS = 2_000_000
+MAX_CHECKS = 100_000
 PLANS_BETWEEN_CUTS = 200
 
 
@@ -37,10 +38,12 @@ class Best(Algorithm):
         stop: Callable[[], bool] = never,
         ideal_limit: int = IDEAL_LIMIT,
         max_groups: int = MAX_GROUPS,
+        max_checks: int = MAX_CHECKS,
     ) -> None:
         super().__init__(problem, rng, splitter, stop)
         self.ideal_limit = ideal_limit
         self.max_groups = max_groups
+        self.max_checks = max_checks
         self._phase = self._exact
         self._intervals = IntervalDP(problem, rng, splitter, stop)
         self._local: LocalSearch | None = None
@@ -68,7 +71,7 @@ class Best(Algorithm):
         self._interval_plans_left = max(1, limit // 4)
         ideals = ideals_by_size(self.problem, self.ideal_limit, self.stop)
         if ideals is not None:
-            path = IdealPath(self.problem, ideals, self.max_groups)
+            path = IdealPath(self.problem, ideals, self.max_groups, self.max_checks)
             if path.solve(self.stop):
                 self.optimal = self.finished = True
                 self.certificate = path.certificate()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from tvm_fusion.search.algorithm import Algorithm, never
 from tvm_fusion.search.group_growth import GroupGrowth
 from tvm_fusion.search.ideals import ideals_by_size
 from tvm_fusion.search.interval_dp import cut_order
+from tvm_fusion.search.orders import topological_orders
 from tvm_fusion.search.problem import FusionProblem, Partition
 from tvm_fusion.search.split import Splitter
 
 IDEAL_LIMIT = 100_000
+_ORDERS = 4  # those that take no random numbers, for a plan to begin with
 
 
 class Exact(Algorithm):
@@ -71,9 +74,11 @@ class IdealPath:
 
     problem: FusionProblem
     ideals: dict[int, int]
-    max_groups: int | None = None  # give up after so many groups grown
+    max_groups: int | None = None  # give up after so many groups grown,
+    max_checks: int | None = None  # or so many of which schemes beside LBDF were asked: that takes longer
     at_most: int | None = None
     groups: int = 0
+    checks: int = 0
     _distance: dict[int, int] = field(default_factory=lambda: {0: 0})
     _last_group: dict[int, int] = field(default_factory=dict)
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -81,12 +86,13 @@ class IdealPath:
     _before: int = 0
 
     def solve(self, stop: Callable[[], bool] = never) -> bool:
-        """Whether the end was reached: False if ``stop`` turned true or ``max_groups`` ran out."""
+        """Whether the end was reached: False if ``stop`` turned true or there was more to do than allowed."""
         self._before = self.problem.oracle.evaluated
         growth = GroupGrowth(self.problem)
         if self.at_most is None:
-            order = tuple(range(self.problem.size))
-            self.at_most = self.problem.plan_value(cut_order(self.problem, order, growth, stop))
+            orders = islice(topological_orders(self.problem, np.random.default_rng(0)), _ORDERS)
+            plans = (cut_order(self.problem, order, growth, stop) for order in orders)
+            self.at_most = min(map(self.problem.plan_value, plans))
         for number, (ideal, ready) in enumerate(self.ideals.items()):
             if number % 16 == 0 and stop():
                 return False
@@ -94,6 +100,8 @@ class IdealPath:
                 continue
             self._expand(growth, ideal, ready)
             if self.max_groups is not None and self.groups > self.max_groups:
+                return False
+            if self.max_checks is not None and self.checks > self.max_checks:
                 return False
         return True
 
@@ -155,12 +163,14 @@ class IdealPath:
                 if mask in seen:
                     continue
                 seen.add(mask)
-                grown = growth.add(group, i)
+                grown = growth.extended(group, i)
                 reached = ideal | mask
-                # One operator always executes, layer by layer if need be.
-                if grown.alive or not group.mask:
-                    bound = start + growth.least(grown)
-                    if bound + self._rest(reached) <= at_most:
+                bound = start + growth.least(grown)
+                if (grown.alive or not group.mask) and bound + self._rest(reached) <= at_most:
+                    grown = growth.checked(grown)
+                    self.checks += bool(growth.others)
+                    # One operator always executes, layer by layer if need be.
+                    if grown.alive or not group.mask:
                         waiting.setdefault(reached, []).append((bound, ideal))
                 if grown.alive:
                     stack.append((grown, ideals[reached]))

@@ -39,18 +39,27 @@ class GroupGrowth:
         self.empty = Grown(0, 0, 0, 0.0, (1 << len(self.others) + self.lbdf) - 1)
 
     def add(self, group: Grown, i: int) -> Grown:
-        """The group with operator ``i``, which nothing in it reads."""
+        """The group with operator ``i``, which nothing in it reads, and every scheme asked whether it may still fit."""
+        return self.checked(self.extended(group, i))
+
+    def extended(self, group: Grown, i: int) -> Grown:
+        """The group with operator ``i``, by what is counted alone: schemes other than LBDF are as alive as before."""
         mask, needed, moved, work, alive = group
         needed, moved = self.bound.add(mask, needed, moved, i)
         mask |= 1 << i
         if self.lbdf and needed > self.buffer_bytes:
             alive &= ~1
+        return Grown(mask, needed, moved, work + self.work[i], alive)
+
+    def checked(self, group: Grown) -> Grown:
+        """The group without the schemes that cannot execute it nor anything that it grows into."""
+        mask, alive = group.mask, group.alive
         for k, (name, scheme) in enumerate(self.others, self.lbdf):
             if alive >> k & 1 and self._is_dead(name, scheme, mask):
                 alive ^= 1 << k
             if not alive >> k & 1:  # the oracle need not ask for what has grown from a group that cannot fit
                 self.oracle.rule_out(name, mask)
-        return Grown(mask, needed, moved, work + self.work[i], alive)
+        return group._replace(alive=alive)
 
     def _is_dead(self, name: str, scheme: Scheme, mask: int) -> bool:
         if scheme.growth_bound_bytes(mask) > self.buffer_bytes:

@@ -1,10 +1,10 @@
-"""The table of peers: our plans beside TVM's grouping, one group a block, Arm's vela, and stream-dse.
+"""The table of peers: our plans beside TVM's grouping, one group a block, and Arm's vela.
 
 Example: python -m benchmarks.peers --nets mobilenetv2_100@224
 
-Results are written to ``peers/NETWORK.json`` as they come; a second call does only what is missing. A tool that is not
-installed is left out with a remark (``pip install -e '.[peers]'`` brings vela; ``--stream PYTHON`` names the interpreter
-of an environment with stream-dse). ``python -m benchmarks.peers --markdown > docs/peers.md`` makes the page.
+Results are written to ``peers/NETWORK.json`` as they come; a second call does only what is missing. Without vela, which
+``pip install -e '.[peers]'`` brings, its rows are left out with a remark.
+``python -m benchmarks.peers --markdown > docs/peers.md`` makes the page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ import typer
 from benchmarks import peers_ours as ours
 from benchmarks.peers_blocks import blocks
 from benchmarks.peers_tables import page, table
-from benchmarks.peers_vela import VelaRun, run_vela, vela_version
+from benchmarks.peers_vela import VelaRun, VelaSetting, run_vela, vela_version
 from benchmarks.run import progress
 from tvm_fusion.cli import building, options, session
 from tvm_fusion.cli.main import run_program
@@ -34,7 +34,12 @@ RESULTS = Path(__file__).parent / "peers"
 BUFFERS = {"efficientnet_b3@300": "256KiB", "mobilenetv2_100@224": "128KiB", "resnet18@224": "128KiB"}
 NETS = ",".join(BUFFERS)
 SCORED = ("lbdf", "auto")  # what the groupings of others are scored in
-VELA, VELA_TABLE = "vela", "vela, SiLU as a table"
+VELA = {
+    "vela": VelaSetting(),
+    "vela for size": VelaSetting(optimise="Size"),
+    "vela, SiLU as a table": VelaSetting(silu_as_table=True),
+    "vela for size, SiLU as a table": VelaSetting(silu_as_table=True, optimise="Size"),
+}
 Row = dict[str, Any]
 Task = tuple[str, str, Callable[[], Row]]
 
@@ -46,26 +51,28 @@ class Case:
         self.network, self.graph = network, network.graph
         self.accelerator, self.seconds = accelerator, seconds
         self._oracles: dict[str, Oracle] = {}
-        self._runs: dict[bool, VelaRun] = {}
+        self._runs: dict[VelaSetting, VelaRun] = {}
 
     def tasks(self) -> Iterator[Task]:
         """(method, schemes, work) of every row; the schemes are "" where our model has no part in it."""
         yield "unfused", "lbdf", self.unfused
         for choice in ours.scheme_choices():
-            yield "tvm-fusion", choice, lambda choice=choice: self.searched(choice)
-        yield "FuseOps, no buffer", "", lambda: ours.unlimited(self.oracle("lbdf"), self.fuse_ops)
+            yield "tvm-fusion", choice, partial(self.searched, choice)
+        yield "FuseOps, no buffer", "", self.unlimited
         for choice in SCORED:
-            yield "FuseOps", choice, lambda choice=choice: self.scored(self.fuse_ops, choice, one_by_one=True)
+            yield "FuseOps", choice, partial(self.fuse_ops_row, choice)
         for choice in SCORED:
-            yield "a group a block", choice, lambda choice=choice: self.scored(blocks(self.graph), choice)
+            yield "a group a block", choice, partial(self.scored, blocks(self.graph), choice)
         if vela_version() is None:
             return
         with_silu = any(operator.type == "silu" for operator in self.graph.operators)
-        for method, as_table in ((VELA, False), (VELA_TABLE, True))[: 1 + with_silu]:
-            yield method, "", lambda as_table=as_table: self.vela(as_table)
-            for choice in SCORED:
-                work = lambda as_table=as_table, choice=choice: self.cascades(as_table, choice)  # noqa: E731
-                yield f"groups of {method}", choice, work
+        for method, setting in VELA.items():
+            if setting.silu_as_table and not with_silu:
+                continue
+            yield method, "", partial(self.vela, setting)
+            if setting.optimise == "Performance":
+                for choice in SCORED:
+                    yield f"groups of {method}", choice, partial(self.cascades, setting, choice)
 
     def oracle(self, choice: str) -> Oracle:
         """Our model with a choice of schemes."""
@@ -89,39 +96,44 @@ class Case:
         with session.quiet(verbose=False):
             return [*fuse_ops_grouping(self.network.module).masks]
 
-    def scored(self, masks: list[int], choice: str, one_by_one: bool = False) -> Row:
-        """A grouping in our model; groups that do not fit go operator by operator, or are cut as is cheaper."""
+    def unlimited(self) -> Row:
+        """FuseOps as if every group fitted."""
+        return ours.unlimited(self.oracle("lbdf"), self.fuse_ops)
+
+    def fuse_ops_row(self, choice: str) -> Row:
+        """FuseOps; groups that do not fit go operator by operator."""
+        oracle = self.oracle(choice)
+        parts = {mask: ours.operator_by_operator(oracle, mask) for mask in self.fuse_ops}
+        return ours.scored(self.graph, oracle, self.fuse_ops, parts)
+
+    def scored(self, masks: list[int], choice: str) -> Row:
+        """A grouping in our model; groups that do not fit are cut as is cheaper."""
         oracle, line_buffers = self.oracle(choice), self.oracle("lbdf")
-        parts = {
-            mask: ours.operator_by_operator(oracle, mask)
-            if one_by_one
-            else ours.cut_cheaply(oracle, line_buffers, mask)
-            for mask in masks
-        }
+        parts = {mask: ours.cut_cheaply(oracle, line_buffers, mask) for mask in masks}
         return ours.scored(self.graph, oracle, masks, parts)
 
-    def vela_run(self, as_table: bool) -> VelaRun:
+    def vela_run(self, setting: VelaSetting) -> VelaRun:
         """Vela on the network, once."""
-        if as_table not in self._runs:
-            self._runs[as_table] = run_vela(self.graph, self.accelerator.buffer_bytes, as_table)
-        return self._runs[as_table]
+        if setting not in self._runs:
+            self._runs[setting] = run_vela(self.graph, self.accelerator.buffer_bytes, setting)
+        return self._runs[setting]
 
-    def vela(self, as_table: bool) -> Row:
+    def vela(self, setting: VelaSetting) -> Row:
         """Vela by its own account."""
-        return self.vela_run(as_table).facts() | {"version": vela_version()}
+        return self.vela_run(setting).facts() | {"version": vela_version()}
 
-    def cascades(self, as_table: bool, choice: str) -> Row:
+    def cascades(self, setting: VelaSetting, choice: str) -> Row:
         """Vela's groups in our model."""
-        return self.scored(self.vela_run(as_table).masks(self.graph), choice) | {"version": vela_version()}
+        return self.scored(self.vela_run(setting).masks(self.graph), choice) | {"version": vela_version()}
 
 
-def measure(net: str, buffer: str, seconds: float, folder: Path) -> Record:
-    """Do what is missing of one network."""
+def measure(net: str, buffer: str, seconds: float, folder: Path, again: bool = False) -> Record:
+    """Do what is missing of one network, or all of it ``again``."""
     hardware = options.accelerator_of(None, buffer)
     path = folder / f"{file_name(net)}.json"
     earlier = read_record(path) or {}
     record = Record(path, network=net, accelerator=hardware.to_json())
-    same = all(earlier.get(key) == record.data[key] for key in ("network", "accelerator"))
+    same = not again and all(earlier.get(key) == record.data[key] for key in ("network", "accelerator"))
     rows: list[Row] = list(earlier.get("rows", [])) if same else []
     with session.quiet(verbose=False):
         case = Case(building.load(net, 1, seed=0), hardware, seconds)
@@ -135,10 +147,16 @@ def measure(net: str, buffer: str, seconds: float, folder: Path) -> Record:
         schemes = ours.schemes_of(choice) if choice else []
         order.append((method, choice))
         done = [row for row in rows if (row["method"], row["choice"]) == (method, choice)]
-        if done and done[0]["schemes"] == schemes:
+        if done and done[0]["schemes"] == schemes and done[0].get("version") in (None, vela_version()):
             continue
         begin = time.perf_counter()
-        found = {"method": method, "choice": choice, "schemes": schemes, **work()}
+        try:
+            found = {"method": method, "choice": choice, "schemes": schemes, **work()}
+        except FusionError as error:
+            if "vela" not in method:
+                raise
+            session.note(f"{net}: {method} is left out: {error}")
+            continue
         found.setdefault("seconds", round(time.perf_counter() - begin, 2))
         others = [row for row in rows if row not in done]
         rows = [*others, found | {"environment": record.data["environment"]}]
@@ -163,6 +181,7 @@ def main(
     seconds: Annotated[
         int, typer.Option("--seconds", parser=options.whole("--seconds", 1), metavar="N", help="Limit of a search.")
     ] = 600,
+    again: Annotated[bool, typer.Option("--again", help="Also what an earlier call has done.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/peers]")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
@@ -173,13 +192,11 @@ def main(
     names = options.parse_list(nets, "--nets")
     for net in names:
         options.accelerator_of(None, buffer or BUFFERS.get(net, "128KiB"))
-    folder = output_folder(output, RESULTS, "") if output is None else output_folder(output, RESULTS, "")
+    folder = output_folder(output or RESULTS, RESULTS, "")
     if vela_version() is None:
         session.note("ethos-u-vela is not installed, so vela is left out; pip install -e '.[peers]' brings it")
     for net in names:
-        record = measure(net, buffer or BUFFERS.get(net, "128KiB"), float(seconds), folder)
-        if not record.data["rows"]:
-            raise FusionError(f"{net}: nothing measured")
+        record = measure(net, buffer or BUFFERS.get(net, "128KiB"), float(seconds), folder, again)
         print("\n".join(table(record.data)), flush=True)
     return 0
 

@@ -32,7 +32,7 @@ def alive_after(graph: OperatorGraph, last: int) -> set[int]:
 
 
 def _is_end(graph: OperatorGraph, i: int, meeting: str) -> bool:
-    """Whether a block ends with ``i``; ``meeting`` is the type of the operator where its branches meet, if it has any."""
+    """Whether a block ends with ``i``; ``meeting`` is the type of the operator where branches from it meet."""
     readers = graph.consumers[i]
     if len(readers) > 1:
         return meeting == "add"

@@ -25,7 +25,7 @@ def scheme_choices() -> list[str]:
 
 
 def searched(graph: OperatorGraph, accelerator: Accelerator, schemes: str, seconds: float) -> Row:
-    """The best plan found within ``seconds``; "bound_bytes" is the proven least of any plan, or the compulsory traffic."""
+    """The best plan found within ``seconds``; "bound_bytes" is what no plan beats: proven, or compulsory."""
     found = planning.find(graph, accelerator, planning.Wanted(scheme=schemes, seconds=seconds, budget_plans=10**9))
     result, evaluation = found.result, found.evaluation
     return {

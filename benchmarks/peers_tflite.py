@@ -12,7 +12,7 @@ from tvm_fusion.errors import FusionError
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.operator import Operator, Window
 
-# Quantisation steps are arbitrary but legal: a convolution's sums are scaled down, sigmoids have the step TFLite demands.
+# Quantisation steps are arbitrary but legal: sums are scaled down, sigmoids have the step that TFLite demands.
 ACTIVATION_STEP, WEIGHT_STEP, SIGMOID_STEP = 0.05, 0.005, 1 / 256
 _FUSED = {"relu": "RELU", "relu6": "RELU6"}
 _TAKES_ACTIVATION = ("conv2d", "depthwise_conv2d", "add", "dense")
@@ -25,10 +25,12 @@ class TfliteFile:
     """The file of ``graph``: the same operators on the same shapes (NHWC), with random weights.
 
     As TensorFlow's converter does it, ReLU and ReLU6 belong to the operator before them, and SiLU is LOGISTIC and MUL;
-    with ``silu_as_table`` it is HARD_SWISH, one table look-up for int8, as it is one operator in ours. ``operators`` are
-    the file's operators in order, as (TFLite's name, name of the tensor it makes); ``ours`` are the operators of ours
-    that make a tensor of the file, by its name; ``macs`` are counted from the weights' shapes. A symmetric padding becomes SAME: the same shapes, a window may begin a pixel later.
-    Weights are normal, each output channel scaled to +-127, so that vela can compress them as it would trained ones.
+    with ``silu_as_table`` it is HARD_SWISH, one table look-up for int8, as it is one operator in ours. A symmetric
+    padding becomes SAME: the same shapes, a window may begin a pixel later. Weights are normal, each output channel
+    scaled to +-127, so that vela can compress them as it would trained ones.
+
+    ``operators`` are the file's operators in order, as (TFLite's name, name of the tensor it makes); ``ours`` are the
+    operators of ours that make a tensor of the file, by its name; ``macs`` are counted from the weights' shapes.
     Raises FusionError for an operator that has no form here.
     """
 
@@ -56,7 +58,8 @@ class TfliteFile:
     def _add(self, operator: Operator) -> None:
         if operator.type not in KNOWN:
             raise FusionError(
-                f"operator {operator.name!r} is {operator.type}, which is not written as .tflite; known: {', '.join(KNOWN)}"
+                f"operator {operator.name!r} is {operator.type}, which has no form in .tflite here; "
+                f"known: {', '.join(KNOWN)}"
             )
         activation = self._activation_of(operator)
         made = operator if activation is None else activation
@@ -156,7 +159,10 @@ def nhwc(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def padding(name: str, window: Window, read: Sequence[int], made: Sequence[int]) -> str:
-    """SAME or VALID, whichever makes maps of size ``made`` from maps of size ``read``. Raises FusionError if none does."""
+    """SAME or VALID, as the window pads, where that makes maps of size ``made`` of maps of size ``read``.
+
+    Raises FusionError for any other padding.
+    """
     spans = [(k - 1) * d + 1 for k, d in zip(window.kernel, window.dilation, strict=True)]
     valid = [(size - span) // step + 1 for size, span, step in zip(read, spans, window.stride, strict=True)]
     same = [-(-size // step) for size, step in zip(read, window.stride, strict=True)]

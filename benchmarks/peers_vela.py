@@ -19,11 +19,13 @@ from tvm_fusion.graph.graph import OperatorGraph, mask_of
 
 PACKAGE = "ethos-u-vela"
 # Arm's own description of an Ethos-U85 whose SRAM is the NPU's own and whose weights and feature maps lie in DRAM.
-SETTING = (
+OPTIONS = (
     "--accelerator-config", "ethos-u85-512", "--config", "Arm/vela.ini",
     "--system-config", "Ethos_U85_SYS_DRAM_Mid", "--memory-mode", "Dedicated_Sram",
 )  # fmt: skip
 TIME_LIMIT_SECONDS = 600
+_SOURCE = "Original Operator"
+_WEIGHTED = ("Conv2D", "DepthwiseConv2D", "FullyConnected")
 _OPERATION = re.compile(r"^\t(\d+): Operation ")
 _CASCADE = re.compile(r"^\t\tAssigned Cascade = (\d+)")
 _CHAINED = re.compile(r"^\t\tsub-operations: (.*)")
@@ -35,6 +37,14 @@ def vela_version() -> str | None:
         return version(PACKAGE) if find_spec("ethosu.vela") else None
     except (PackageNotFoundError, ModuleNotFoundError):
         return None
+
+
+@dataclass(frozen=True)
+class VelaSetting:
+    """How the file is written (see TfliteFile), and vela's ``--optimise``: "Performance", its default, or "Size"."""
+
+    silu_as_table: bool = False
+    optimise: str = "Performance"
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class VelaRun:
             "encoded_weight_bytes": self._bytes("total_npu_encoded_weights"),
             "sram_used_bytes": round(1024 * float(self.summary["sram_memory_used"])),
             "vela_macs": self._bytes("nn_macs"),
+            "vela_weighted_macs": sum(int(row["MAC Count"]) for row in self.layers if row[_SOURCE] in _WEIGHTED),
             "file_macs": self.file.macs,
             "file_operators": len(self.file.operators),
             "operators_on_cpu": int(on_cpu[1]) if on_cpu else None,
@@ -66,7 +77,7 @@ class VelaRun:
         return round(float(self.summary[column]))
 
     def fused(self) -> list[list[str]]:
-        """Names of the tensors that each cascade makes (stripe by stripe), or each operation with what is chained to it."""
+        """Names of the tensors that each cascade, or each operation with what is chained to it, makes."""
         groups: dict[tuple[str, int], list[str]] = {}
         rows = iter(self.layers)
         for number, cascade, chained in schedule(self.log):
@@ -112,18 +123,18 @@ def schedule(log: str) -> list[tuple[int, int, int]]:
     return [(number, cascade, chained) for number, cascade, chained in found]
 
 
-def run_vela(graph: OperatorGraph, buffer_bytes: int, silu_as_table: bool = False) -> VelaRun:
+def run_vela(graph: OperatorGraph, buffer_bytes: int, setting: VelaSetting) -> VelaRun:
     """Compile ``graph`` with an SRAM of ``buffer_bytes``. Raises FusionError if vela does not do it."""
-    file = TfliteFile(graph, silu_as_table)
+    file = TfliteFile(graph, setting.silu_as_table)
     macs = sum(operator.macs for operator in graph.operators)
     if file.macs != macs:
         raise FusionError(f"the .tflite file of {graph.name!r} has {file.macs} MACs, the graph {macs}")
     with tempfile.TemporaryDirectory() as place:
         source = Path(place) / "network.tflite"
         source.write_bytes(file.content)
-        command = [sys.executable, "-m", "ethosu.vela", str(source), *SETTING]
+        command = [sys.executable, "-m", "ethosu.vela", str(source), *OPTIONS]
         command += ["--arena-cache-size", str(buffer_bytes), "--output-dir", place]
-        command += ["--verbose-schedule", "--verbose-performance"]
+        command += ["--optimise", setting.optimise, "--verbose-schedule", "--verbose-performance"]
         try:
             done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=TIME_LIMIT_SECONDS)
         except subprocess.TimeoutExpired:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lowered, lowered_tables, speed, speed_tables, traffic, traffic_tables
+from benchmarks import lowered, lowered_tables, peers, peers_tables, speed, speed_tables, traffic, traffic_tables
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
 @pytest.mark.parametrize(("name", "page", "results"), [
     ("lowered", lowered_tables.page, lowered.RESULTS),
+    ("peers", peers_tables.page, peers.RESULTS),
     ("speed", speed_tables.page, speed.RESULTS),
     ("traffic", traffic_tables.page, traffic.RESULTS),
 ])  # fmt: skip

@@ -1,9 +1,10 @@
-"""The table of peers: our plans beside TVM's grouping, one group a block, and Arm's vela.
+"""The table of peers: our plans beside TVM's grouping, one group a block, Arm's vela, and stream-dse.
 
 Example: python -m benchmarks.peers --nets mobilenetv2_100@224
 
-Results are written to ``peers/NETWORK.json`` as they come; a second call does only what is missing. Without vela, which
-``pip install -e '.[peers]'`` brings, its rows are left out with a remark.
+Results are written to ``peers/NETWORK.json`` as they come; a second call does only what is missing. What is not
+installed is left out with a remark: ``pip install -e '.[peers]'`` brings vela; stream-dse needs packages older than
+ours, so ``--stream PYTHON`` names the interpreter of an environment of its own.
 ``python -m benchmarks.peers --markdown > docs/peers.md`` makes the page.
 """
 
@@ -20,6 +21,7 @@ import typer
 
 from benchmarks import peers_ours as ours
 from benchmarks.peers_blocks import blocks
+from benchmarks.peers_stream import INSTALL, PARTS, check_stream, run_stream
 from benchmarks.peers_tables import page, table
 from benchmarks.peers_vela import VelaRun, VelaSetting, run_vela, vela_version
 from benchmarks.run import progress
@@ -47,8 +49,10 @@ Task = tuple[str, str, Callable[[], Row]]
 class Case:
     """One network on one accelerator, and what several rows share."""
 
-    def __init__(self, network: Any, accelerator: Any, seconds: float) -> None:
-        self.network, self.graph = network, network.graph
+    def __init__(self, net: str, accelerator: Any, seconds: float, stream: Path | None = None) -> None:
+        with session.quiet(verbose=False):
+            self.network = building.load(net, 1, seed=0)
+        self.net, self.graph, self.stream = net, self.network.graph, stream
         self.accelerator, self.seconds = accelerator, seconds
         self._oracles: dict[str, Oracle] = {}
         self._runs: dict[VelaSetting, VelaRun] = {}
@@ -63,8 +67,14 @@ class Case:
             yield "FuseOps", choice, partial(self.fuse_ops_row, choice)
         for choice in SCORED:
             yield "a group a block", choice, partial(self.scored, blocks(self.graph), choice)
-        if vela_version() is None:
-            return
+        if vela_version() is not None:
+            yield from self.vela_tasks()
+        if self.stream is not None:
+            for method, part in PARTS.items():
+                yield method, "", partial(run_stream, self.stream, self.net, self.accelerator.buffer_bytes, part)
+
+    def vela_tasks(self) -> Iterator[Task]:
+        """Vela's own figures, and those of its groups in our model."""
         with_silu = any(operator.type == "silu" for operator in self.graph.operators)
         for method, setting in VELA.items():
             if setting.silu_as_table and not with_silu:
@@ -127,7 +137,9 @@ class Case:
         return self.scored(self.vela_run(setting).masks(self.graph), choice) | {"version": vela_version()}
 
 
-def measure(net: str, buffer: str, seconds: float, folder: Path, again: bool = False) -> Record:
+def measure(
+    net: str, buffer: str, seconds: float, folder: Path, again: bool = False, stream: Path | None = None
+) -> Record:
     """Do what is missing of one network, or all of it ``again``."""
     hardware = options.accelerator_of(None, buffer)
     path = folder / f"{file_name(net)}.json"
@@ -135,8 +147,7 @@ def measure(net: str, buffer: str, seconds: float, folder: Path, again: bool = F
     record = Record(path, network=net, accelerator=hardware.to_json())
     same = not again and all(earlier.get(key) == record.data[key] for key in ("network", "accelerator"))
     rows: list[Row] = list(earlier.get("rows", [])) if same else []
-    with session.quiet(verbose=False):
-        case = Case(building.load(net, 1, seed=0), hardware, seconds)
+    case = Case(net, hardware, seconds, stream)
     graph, oracle = case.graph, case.oracle("lbdf")
     record.data |= {
         "operators": len(graph), "macs": sum(operator.macs for operator in graph.operators),
@@ -162,7 +173,8 @@ def measure(net: str, buffer: str, seconds: float, folder: Path, again: bool = F
         rows = [*others, found | {"environment": record.data["environment"]}]
         rows.sort(key=lambda row: _place(order, row))
         record.add(rows=rows)
-        progress(f"{net}: {method} {choice}: {found['dram_bytes'] / 1e6:.2f} MB")
+        result = f"{found['dram_bytes'] / 1e6:.2f} MB" if "dram_bytes" in found else found["problem"]
+        progress(f"{net}: {method} {choice}: {result}")
     record.add(rows=rows)
     return record
 
@@ -182,6 +194,9 @@ def main(
         int, typer.Option("--seconds", parser=options.whole("--seconds", 1), metavar="N", help="Limit of a search.")
     ] = 600,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier call has done.")] = False,
+    stream: Annotated[
+        Path | None, typer.Option("--stream", metavar="PYTHON", help="An interpreter that has stream-dse.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/peers]")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
@@ -195,8 +210,15 @@ def main(
     folder = output_folder(output or RESULTS, RESULTS, "")
     if vela_version() is None:
         session.note("ethos-u-vela is not installed, so vela is left out; pip install -e '.[peers]' brings it")
+    if stream is None:
+        session.note(
+            f"without --stream PYTHON stream-dse is left out; in an environment of its own: pip install {INSTALL}"
+        )
+    else:
+        stream = stream.absolute()
+        check_stream(stream)
     for net in names:
-        record = measure(net, buffer or BUFFERS.get(net, "128KiB"), float(seconds), folder, again)
+        record = measure(net, buffer or BUFFERS.get(net, "128KiB"), float(seconds), folder, again, stream)
         print("\n".join(table(record.data)), flush=True)
     return 0
 

@@ -13,7 +13,8 @@ from tvm_fusion.reports.record import read_record
 Row = dict[str, Any]
 OURS = "tvm-fusion"
 # What a figure counts, beside the figure.
-MODEL, NO_BUFFER, VELA = "our model", "our model, without a buffer", "vela's own estimate"
+MODEL, NO_BUFFER = "our model", "our model, without a buffer"
+VELA, STREAM = "vela's own estimate", "stream-dse's own estimate"
 _INTRODUCTION = """\
 # Peers: how many bytes others move
 
@@ -31,6 +32,11 @@ and to DRAM, of the whole network. What a figure counts stands beside it:
   ethos-u85-512, `Ethos_U85_SYS_DRAM_Mid`, `Dedicated_Sram`, `--arena-cache-size` of the buffer, which staging, weight
   buffers and cascades share. The .tflite file has int8 random weights (normal, so that they compress), ReLU fused as
   TFLite does it, and SAME padding.
+- **stream-dse's own estimate**: off-chip energy of its schedule where only a bit from or to DRAM costs energy, for the
+  network's ONNX file on one core (16 x 32 MACs) with the buffer for inputs, weights and outputs
+  (`benchmarks/stream_child.py`). Its user chooses what is fused line by line: here nothing, the first tenth or quarter
+  of the layers, or all. Activations, products of tensors of different shape, and averages over a whole map that torch
+  exports as ReduceMean are free there. With an ample buffer it gives ResNet-18's compulsory traffic.
 
 TFLite has no SiLU. A file as converters write it has LOGISTIC and MUL, whose operand vela reads twice. In "SiLU as a
 table" HARD_SWISH stands in its place, one table look-up in int8, as SiLU would be: the file has as many operators as
@@ -56,6 +62,7 @@ def table(record: Row) -> list[str]:
     """One network: a row a method, and what vela says of itself."""
     buffer = record["accelerator"]["buffer_bytes"] / 1024
     rows = record["rows"]
+    moving = [row for row in rows if "dram_bytes" in row]
     best = min((row["dram_bytes"] for row in rows if row["method"] == OURS), default=None)
     compulsory = record["compulsory_dram_bytes"]
     lines = [
@@ -66,8 +73,10 @@ def table(record: Row) -> list[str]:
         "",
     ]
     header = ("method", "schemes", "MB", "of our best", "MB count", "groups", "cut", "proof", "seconds")
-    lines += markdown_table(header, [_cells(row, best) for row in rows])
-    return lines + [line for row in rows if (line := _vela_note(row, record))] + _again(rows)
+    lines += markdown_table(header, [_cells(row, best) for row in moving])
+    lines += [line for row in rows if (line := _vela_note(row, record))]
+    lines += [f"- {row['method']} does not run: {row['problem']}" for row in rows if "problem" in row]
+    return lines + _again(rows)
 
 
 def _cells(row: Row, best: int | None) -> tuple[str, ...]:
@@ -77,7 +86,7 @@ def _cells(row: Row, best: int | None) -> tuple[str, ...]:
         f"{row['dram_bytes'] / 1e6:.2f}",
         f"{row['dram_bytes'] / best:.2f} x" if best else "",
         _counted(row),
-        str(row["groups"]),
+        str(row.get("groups", "")),
         f"{row['groups_cut']} of {row['proposed_groups']}" if "groups_cut" in row else "",
         _proof(row),
         f"{row['seconds']:.1f}",
@@ -87,6 +96,8 @@ def _cells(row: Row, best: int | None) -> tuple[str, ...]:
 def _counted(row: Row) -> str:
     if "vela_macs" in row:
         return f"{VELA} ({row['version']})"
+    if "stream_version" in row:
+        return f"{STREAM} ({row['stream_version']['stream-dse']})"
     return MODEL if row["choice"] else NO_BUFFER
 
 

@@ -1,9 +1,9 @@
 """One run of stream-dse, executed by the interpreter of an environment that has it; it imports nothing of ours.
 
-``PYTHON stream_child.py NETWORK.onnx BUFFER_BYTES PART`` prints a JSON object. The first PART (0 .. 1) of the layers is
-fused line by line, the rest executes layer by layer. The accelerator has one core (16 x 32 MACs) whose only memory is
-the buffer, for inputs, weights and outputs. Nothing costs energy but a bit from or to DRAM, which costs 1: the energy
-is the traffic.
+``PYTHON stream_child.py NETWORK.onnx BUFFER_BYTES PART`` prints a JSON object; the file must have the shapes of its
+tensors. The first PART (0 .. 1) of the layers is fused line by line, the rest executes layer by layer. The accelerator
+has one core (16 x 32 MACs) whose only memory is the buffer, for inputs, weights and outputs. Nothing costs energy but a
+bit from or to DRAM, which costs 1: the energy is the traffic.
 """
 
 import importlib.metadata
@@ -67,24 +67,8 @@ def dram(number):
     return Core(number, array, levels)
 
 
-def with_own_weights(model):
-    """Weights that a file has once for several layers (torch's export shares equal ones by Identity), once for each.
-
-    stream-dse takes a layer whose weights are no initializer for a product of two activations.
-    """
-    values = {value.name: value for value in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in values]:
-        copied = model.graph.initializer.add()
-        copied.CopyFrom(values[node.input[0]])
-        copied.name = node.output[0]
-        values[copied.name] = copied
-        model.graph.node.remove(node)
-    return model
-
-
 def run(path, buffer_bytes, part):
-    model = onnx.shape_inference.infer_shapes(with_own_weights(onnx.load(path)))
-    onnx.save(model, path)
+    model = onnx.load(path)
     layers = [k for k, node in enumerate(model.graph.node) if node.op_type in LAYERS]
     fused = round(part * len(layers))
     cut = layers[fused] if fused < len(layers) else len(model.graph.node)

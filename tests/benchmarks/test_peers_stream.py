@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import peers, peers_stream, peers_tables
-from benchmarks.peers_stream import check_stream, run_stream, with_own_weights
+from benchmarks.peers_stream import check_stream, run_stream, with_own_weights, with_silu_in_one
 from tests.benchmarks.test_peers import by_hand, record, row
 from tvm_fusion.errors import FusionError
 
@@ -110,3 +110,18 @@ def test_table_of_stream() -> None:
     ))  # fmt: skip
     assert any("| 7.00 |  | stream-dse's own estimate (0.0.8) |" in line for line in lines)
     assert "- stream-dse, line by line does not run: no ordering" in lines
+
+
+def test_silu_becomes_one_operator_and_a_gate_stays() -> None:
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["g"]),
+        helper.make_node("Mul", ["g", "x"], ["a"]),
+        helper.make_node("Sigmoid", ["a"], ["h"]),
+        helper.make_node("Mul", ["x", "h"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2, 4, 4]) for name in "xy")
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    found = with_silu_in_one(model)
+    onnx.checker.check_model(found, full_check=True)
+    assert [node.op_type for node in found.graph.node] == ["HardSwish", "Sigmoid", "Mul"]
+    assert found.graph.node[0].output == ["a"]

@@ -36,9 +36,9 @@ and to DRAM, of the whole network. What a figure counts stands beside it:
   network's ONNX file on one core (16 x 32 MACs) with the buffer for inputs, weights and outputs
   (`benchmarks/stream_child.py`). Its user chooses what is fused line by line: here nothing, the first tenth, quarter or
   half of the layers, or all. Free there are activations (SiLU is made one operator for it), products of tensors of
-  different shape, and averages over a whole map that torch exports as ReduceMean: a squeeze-and-excite does not hold its
-  map until the average is there, so its figures for EfficientNet-B3 are those of an easier network and compare with
-  nothing else here. With a buffer of 32 MiB it gives ResNet-18's compulsory traffic, 11.84 MB.
+  different shape, and averages over a whole map that torch exports as ReduceMean: a squeeze-and-excite does not hold
+  its map until the average is there, so the figures for EfficientNet-B3 are those of an easier network and compare
+  with nothing else here. With a buffer of 32 MiB it gives ResNet-18's compulsory traffic, 11.84 MB.
 
 TFLite has no SiLU. A file as converters write it has LOGISTIC and MUL, whose operand vela reads twice. In "SiLU as a
 table" HARD_SWISH stands in its place, one table look-up in int8, as SiLU would be: the file has as many operators as

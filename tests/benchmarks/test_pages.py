@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import lowered, lowered_tables, optimality, speed, speed_tables, traffic, traffic_tables
+from benchmarks import (
+    lowered,
+    lowered_tables,
+    optimality,
+    peers,
+    peers_tables,
+    speed,
+    speed_tables,
+    traffic,
+    traffic_tables,
+)
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -15,6 +25,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 @pytest.mark.parametrize(("name", "page", "results"), [
     ("lowered", lowered_tables.page, lowered.RESULTS),
     ("optimality", optimality.page, optimality.RESULTS),
+    ("peers", peers_tables.page, peers.RESULTS),
     ("speed", speed_tables.page, speed.RESULTS),
     ("traffic", traffic_tables.page, traffic.RESULTS),
 ])  # fmt: skip

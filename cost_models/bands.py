@@ -21,7 +21,13 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.cost_models.band_choice import BandChoice, least_requirement, least_traffic, required_bytes
+from tvm_fusion.cost_models.band_choice import (
+    BandChoice,
+    least_requirement,
+    least_requirement_bytes,
+    least_traffic,
+    required_bytes,
+)
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
 from tvm_fusion.cost_models.band_growth import demanded_rows, growth_bound_bytes
 from tvm_fusion.cost_models.band_spans import Bands, BandSpans, Rows
@@ -49,6 +55,10 @@ class BandModel:
     def least_requirement(self, mask: int) -> BandChoice:
         """The number of bands (all weights streamed) that needs least on chip, fits or not."""
         return least_requirement(BandGroup(self, mask))
+
+    def requirement_bytes(self, mask: int) -> int:
+        """Bytes on chip of :meth:`least_requirement`: the group is valid if the buffer has them."""
+        return least_requirement_bytes(BandGroup(self, mask))
 
     def growth_bound_bytes(self, mask: int) -> int:
         """Bytes that a group needs at least, and every group that it grows into by operators that it does not read."""

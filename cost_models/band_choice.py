@@ -79,9 +79,7 @@ def least_requirement_bytes(group: BandGroup) -> int:
     if len(group.results) == 1:
         return every_row
     height = group.model.spans.height
-    bound = max(
-        int(EvaluatedBands(group, Bands.of([height[i]]), {i}).requirement[0]) for i in sorted(group.results)
-    )
+    bound = max(int(EvaluatedBands(group, Bands.of([height[i]]), {i}).requirement[0]) for i in sorted(group.results))
     best = every_row
     for counts in _portions(np.arange(group.height - 1, 0, -1)):
         if best == bound:

@@ -68,8 +68,8 @@ class Scheme(ABC):
     def requirement_bytes(self, mask: int) -> int | None:
         """F_B: bytes on chip that the group needs at least, whether it fits or not; None if the scheme refuses it.
 
-        Never above the buffer where :meth:`fit` is valid, always above it where not. By default what :meth:`cost` reports,
-        which of a group that fits may be more than another choice of parameters needs.
+        Never above the buffer where :meth:`fit` is valid, always above it where not. By default what :meth:`cost`
+        reports, which of a group that fits may be more than another choice of parameters needs.
         """
         cost = self.cost(mask)
         return None if cost is None else cost.buffer_bytes

@@ -140,7 +140,7 @@ def test_values_that_are_not_finite(checkpoint: Path) -> None:
 
 def test_scheme_without_a_classifier() -> None:
     assert "lbdf" in shipped_schemes()
-    with pytest.raises(ExplainerError, match="no classifier ships for scheme 'magic'; there is lbdf"):
+    with pytest.raises(ExplainerError, match="no classifier ships for scheme 'magic'; there is brr, lbdf"):
         load_classifier("magic")
 
 

@@ -21,10 +21,10 @@ NETWORKS = (
 )
 # Squeeze-and-excite does not suit BRR: as published, its networks are left out of the training, and measured apart.
 WITHOUT_SE = "vgg16@224,squeezenet1_1@224,mobilenetv2_100@224,resnet18@224,resnet101@224"
-# {scheme: (networks to learn from, networks that are only measured)}
+# {scheme: (networks to learn from, networks that are only measured, plans of each to learn from)}
 SCHEMES = {
-    "lbdf": (NETWORKS, ""),
-    "brr": (WITHOUT_SE, ",".join(name for name in NETWORKS.split(",") if name not in WITHOUT_SE.split(","))),
+    "lbdf": (NETWORKS, "", 160),
+    "brr": (WITHOUT_SE, ",".join(name for name in NETWORKS.split(",") if name not in WITHOUT_SE.split(",")), 400),
 }
 
 
@@ -55,9 +55,14 @@ def train_explainer(
         ),
     ] = None,
     plans: Annotated[
-        int,
-        typer.Option("--plans", parser=options.whole("--plans", 1), metavar="N", help="Random plans of each network."),
-    ] = 160,
+        int | None,
+        typer.Option(
+            "--plans",
+            parser=options.whole("--plans", 1),
+            metavar="N",
+            help="Random plans of each network. [default: 160; for brr 400]",
+        ),
+    ] = None,
     epochs: Annotated[
         int,
         typer.Option(
@@ -97,7 +102,8 @@ def train_explainer(
 
     if scheme not in SCHEMES:
         raise SchemeError(f"--scheme {scheme!r} cannot be learned; allowed: {', '.join(SCHEMES)}")
-    learned, measured = SCHEMES[scheme]
+    learned, measured, default_plans = SCHEMES[scheme]
+    plans = default_plans if plans is None else plans
     if apart is None:
         apart = "" if networks is not None else measured
     names = options.parse_list(learned if networks is None else networks, "--networks")

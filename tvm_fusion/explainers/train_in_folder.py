@@ -86,6 +86,7 @@ def train_in_folder(
         card["metrics"]["apart"] = _apart(load_classifier(scheme, checkpoint), others, report)
     if held_out_networks or apart:
         own = {key: card[key] for key in ("metrics", "seconds", *facts)}
+        own |= {key: about[key] for key in ("command",) if key in about}
         card = save_checkpoint(load_classifier(scheme, checkpoint), checkpoint, scheme, own)
     return card
 

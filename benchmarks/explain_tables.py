@@ -314,6 +314,12 @@ def print_page(folder: Path, scheme: str) -> None:
             ("## Part of the distance left by random repair at 250 plans that explained repair closes", closed_table),
         ):
             print(title, "", *make(results), sep="\n")
+        explanations = read_record(folder / name / "explanations.json")
+        if explanations is not None:
+            from benchmarks.explanations import legend, tables  # that module needs this one
+
+            print("## What explanations are worth", "", legend(explanations), "", sep="\n")
+            print(*(f"#{line}" if line.startswith("##") else line for line in tables(explanations)), sep="\n")
 
 
 def accelerator_text(name: str) -> str:

@@ -173,11 +173,12 @@ def test_shipped_classifier_of_brr_is_right_on_groups_sampled_anew() -> None:
     from tvm_fusion.frontends import load_graph
 
     graphs = [load_graph("resnet18@224")]
-    dataset = build_dataset(graphs, header_of(graphs, 10, seed=12345, scheme="brr"))
+    dataset = build_dataset(graphs, header_of(graphs, 20, seed=12345, scheme="brr"))
     for bits in (8, 16):
         scores = evaluate_classifier(load_classifier("brr"), GroupTensors(dataset, bits), np.arange(len(dataset)))
         assert scores.samples > 500
         assert scores.accuracy > 0.95
+        assert scores.f1 > 0.85
 
 
 @pytest.mark.parametrize("net", ["resnet18@224", pytest.param("mobilenetv2_100@224", marks=pytest.mark.slow)])

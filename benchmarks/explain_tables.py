@@ -214,6 +214,26 @@ def closed_table(results: Results, plans: int = 250) -> list[str]:
     return markdown_table(("network", "search", "left by random", *explainers), rows)
 
 
+def mean_table(results: Results) -> list[str]:
+    """% above the optimum after all plans, over the networks, and of each the seeds, that every repair was run on."""
+    rows = []
+    for search in results.searches:
+        above: dict[str, list[float]] = {repair: [] for repair in results.repairs}
+        for network in results.networks:
+            runs = {
+                repair: {run["seed"]: run for run in results.groups.get((network, search, repair), [])}
+                for repair in results.repairs
+            }
+            shared = set.intersection(*(set(of_seed) for of_seed in runs.values()))
+            for repair, of_seed in runs.items() if shared else ():
+                moved = statistics.fmean(of_seed[seed]["network_dram_bytes"] for seed in shared)
+                above[repair].append(results.above(network, moved))
+        count = len(above[results.repairs[0]])
+        if count:
+            rows.append((search, str(count), *(f"{statistics.fmean(values):.2f}" for values in above.values())))
+    return markdown_table(("search", "networks", *results.repairs), rows)
+
+
 def ideals_table(record: dict[str, Any]) -> list[str]:
     """Networks with too many ideals for a proof: every method at equal seconds (benchmarks/many_ideals.py)."""
     groups: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
@@ -309,6 +329,7 @@ def print_page(folder: Path, scheme: str) -> None:
         seeds = {run["seed"] for group in results.groups.values() for run in group}
         print(f"# Accelerator {name}\n\n{accelerator_text(name)}; {runs} runs, {len(seeds)} seeds at most.\n")
         for title, make in (
+            ("## % above the optimum, mean over the networks", mean_table),
             ("## DRAM access", dram_tables),
             ("## % above the optimum after so many plans, and plans / seconds until within 10, 5, 1 %", early_tables),
             ("## Part of the distance left by random repair at 250 plans that explained repair closes", closed_table),

@@ -124,6 +124,24 @@ def test_best_value_so_far_and_effort() -> None:
     assert explain_tables.effort(results, run, 1, 1) is None
 
 
+def test_mean_over_networks_and_seeds_that_every_repair_was_run_on() -> None:
+    def run(seed: int, moved: int) -> dict[str, int]:
+        return {"seed": seed, "network_dram_bytes": moved}
+
+    results = explain_tables.Results.__new__(explain_tables.Results)
+    results.networks = {"a": ("1KiB", 10), "b": ("1KiB", 10), "c": ("1KiB", 10)}
+    results.optima = {f"{name} 1KiB": {"network_dram_bytes": 100} for name in results.networks}
+    results.searches, results.repairs = ["s"], ["random", "x"]
+    results.groups = {
+        ("a", "s", "random"): [run(0, 110), run(1, 130), run(2, 900)],
+        ("a", "s", "x"): [run(1, 101), run(0, 99)],
+        ("b", "s", "random"): [run(3, 140)],
+        ("b", "s", "x"): [run(3, 101)],
+        ("c", "s", "random"): [run(0, 900)],
+    }
+    assert explain_tables.mean_table(results)[2] == "| s | 2 | 30.00 | 0.50 |"
+
+
 def test_published_figures_are_of_networks_and_repairs_that_we_run() -> None:
     networks = {net for *nets, _, _ in explain.TABLES.values() for net in nets}
     assert set(published.DRAM_MB) == networks

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import explain, explain_tables, published
+from benchmarks import explain, explain_scheme_page, explain_tables, published
 from tests.cli.onnx_models import convnet
 from tvm_fusion.cli import session
 from tvm_fusion.cost_models.accelerator import load_accelerator
@@ -139,7 +139,7 @@ def test_mean_over_networks_and_seeds_that_every_repair_was_run_on() -> None:
         ("b", "s", "x"): [run(3, 101)],
         ("c", "s", "random"): [run(0, 900)],
     }
-    assert explain_tables.mean_table(results)[2] == "| s | 2 | 30.00 | 0.50 |"
+    assert explain_scheme_page.mean_table(results)[2] == "| s | 2 | 30.00 | 0.50 |"
 
 
 def test_published_figures_are_of_networks_and_repairs_that_we_run() -> None:

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import explain, explain_tables, lowered, lowered_tables, speed, speed_tables, traffic, traffic_tables
+from benchmarks import (
+    explain,
+    explain_scheme_page,
+    lowered,
+    lowered_tables,
+    speed,
+    speed_tables,
+    traffic,
+    traffic_tables,
+)
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -26,5 +35,5 @@ def test_page_is_what_the_command_prints(name: str, page: Callable[[Path], list[
 
 
 def test_page_of_brr_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    explain_tables.print_page(explain.RESULTS / "brr", "brr")
+    explain_scheme_page.print_page(explain.RESULTS / "brr", "brr")
     assert (DOCS / "explained_search_brr.md").read_text("utf-8") == capsys.readouterr().out

@@ -29,8 +29,8 @@ def print_page(folder: Path, scheme: str) -> None:
     print(
         f"Every group executes in {scheme.upper()} or, a single operator, layer by layer. Measured on "
         f"{machine_text(next(iter(found.values())))}. Made by `benchmarks/explain.py --scheme {scheme} "
-        f"--accelerator NAME` and `benchmarks/explain_tables.py --scheme {scheme}`. Explained repair and the columns are those of "
-        "[explained_search.md](explained_search.md), the classifier that is asked is that of "
+        f"--accelerator NAME` and `benchmarks/explain_tables.py --scheme {scheme}`. Explained repair and the "
+        "columns are those of [explained_search.md](explained_search.md), the classifier that is asked is that of "
         "[classifier.md](classifier.md). Published: arXiv 2501.00636, in a cost model of its own, 2,000 plans; the "
         "paper does not say what its figures of BRR count (VGG16's are below the weights of its convolutions at 16 "
         "bits), "

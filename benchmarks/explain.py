@@ -1,6 +1,7 @@
 """How much explained repair helps each search: the published tables in our cost model, and how early plans get good.
 
 Example: python benchmarks/explain.py --quick
+Example: python benchmarks/explain.py --scheme brr --accelerator paper
 
 Every run (network, buffer, search, repair, seed) is appended to ``runs.jsonl`` of the output folder as it ends; a
 second call does only what is missing. ``python -m benchmarks.explain_tables`` makes tables and plots from that file.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +33,7 @@ from tvm_fusion.search import search
 from tvm_fusion.search.explained_split import ExplainedSplit
 
 RESULTS = Path(__file__).parent / "explained"
+LBDF = "lbdf"
 CACHE = Path(__file__).parent / "results" / "explanations"
 RANDOM = "random"  # the random split, not an explainer
 # The same tree split at edges in random order: what is left of the gain without any explanation.
@@ -44,6 +47,10 @@ TABLES = {
     ),
     "256KiB": ("efficientnet_b3@300", "resnet152@224", "deeplabv3_mobilenet_v3_large@513", "256KiB", 5000),
 }  # fmt: skip
+# Those of the paper in BRR: networks without squeeze-and-excite. The budget of a run is ours.
+TABLE_BRR = (
+    "mobilenetv2_100@224", "vgg16@224", "resnet50@224", "resnet18@224", "squeezenet1_1@224", "128KiB", 500,
+)  # fmt: skip
 QUICK = ("mobilenetv2_100@224", "128KiB", 100)
 
 
@@ -80,12 +87,12 @@ def read_runs(path: Path) -> list[dict[str, Any]]:
 
 def execute(run: dict[str, Any], graph: OperatorGraph, cache: Path) -> dict[str, Any]:
     """One search with a fresh oracle; explanations of earlier runs are taken from the cache at the time they cost."""
-    hardware = options.accelerator_of(None, run["buffer"])
-    oracle = Oracle(graph, hardware)
+    oracle = oracle_of(graph, run)
     splitter = explainer = None
     if run["repair"] != RANDOM:
         name = explainer_of(run["repair"])
-        path = cache / f"{file_name(run['network'])}-{run['buffer']}-{run['repair']}.sqlite"
+        special = "".join(f"-{run[key]}" for key in ("scheme", "accelerator") if key in run)
+        path = cache / f"{file_name(run['network'])}-{run['buffer']}-{run['repair']}{special}.sqlite"
         explainer = CachedExplainer(oracle, lambda: make_explainer(name, oracle), path)
         splitter = ExplainedSplit(explainer)
 
@@ -113,9 +120,15 @@ def execute(run: dict[str, Any], graph: OperatorGraph, cache: Path) -> dict[str,
     }
 
 
-def optimum(graph: OperatorGraph, buffer: str) -> dict[str, Any]:
+def oracle_of(graph: OperatorGraph, run: Mapping[str, Any]) -> Oracle:
+    """A fresh oracle for ``buffer``, ``scheme`` (else LBDF) and ``accelerator`` (a preset; else "edge") of a run."""
+    hardware = options.accelerator_of(run.get("accelerator"), run["buffer"])
+    return Oracle(graph, hardware, run.get("scheme", LBDF))
+
+
+def optimum(graph: OperatorGraph, run: Mapping[str, Any]) -> dict[str, Any]:
     """The proven optimum of a network, or the best that interval DP finds where it has too many ideals."""
-    oracle = Oracle(graph, options.accelerator_of(None, buffer))
+    oracle = oracle_of(graph, run)
     try:
         result = search(graph, oracle, "exact")
     except FusionError:
@@ -146,8 +159,13 @@ def main(
         ),
     ] = REPAIRS,
     seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
+    scheme: Annotated[str, typer.Option("--scheme", help="lbdf, or brr: the networks of its table.")] = LBDF,
+    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. [default: edge]")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One network, small budget, one seed.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="[default: benchmarks/explained, of brr brr/ACCELERATOR in it]"),
+    ] = None,
     cache: Annotated[Path | None, typer.Option("--cache", help="[default: benchmarks/results/explanations]")] = None,
     verbose: options.Verbose = False,
 ) -> int:
@@ -160,25 +178,34 @@ def main(
     for name in set(repair_names) - {RANDOM}:
         check_explainer(explainer_of(name))
     seed_list = options.parse_seeds(seeds)
-    options.accelerator_of(None, buffer)
+    options.accelerator_of(accelerator, buffer)
+    folder_of_results, special = RESULTS, {}
+    if scheme != LBDF or accelerator is not None:
+        options.check_scheme(scheme)
+        special = {"scheme": scheme, "accelerator": accelerator or "edge"}
+        folder_of_results = RESULTS / scheme / special["accelerator"]
     networks: list[tuple[str, str, int]] = []
     if quick:
         networks, seed_list = [(nets or QUICK[0], buffer or QUICK[1], budget or QUICK[2])], seed_list[:1]
     elif nets is not None:
         networks = [(net, buffer or "256KiB", budget or 5000) for net in options.parse_list(nets, "--nets")]
     else:
-        for *names, size, plans in TABLES.values():
+        for *names, size, plans in [TABLE_BRR] if scheme != LBDF else TABLES.values():
             networks += [(str(net), buffer or str(size), budget or int(plans)) for net in names]
-    folder, cache_folder = output_folder(output or RESULTS, RESULTS, ""), output_folder(cache or CACHE, CACHE, "")
+    folder, cache_folder = (
+        output_folder(output or folder_of_results, folder_of_results, ""),
+        output_folder(cache or CACHE, CACHE, ""),
+    )
     runs_file = folder / "runs.jsonl"
-    missing = _missing(planned(networks, search_names, repair_names, seed_list), read_runs(runs_file))
+    wanted = [run | special for run in planned(networks, search_names, repair_names, seed_list)]
+    missing = _missing(wanted, read_runs(runs_file))
     machine = environment()
     graphs: dict[str, OperatorGraph] = {}
     for number, run in enumerate(missing, 1):
         net = run["network"]
         if net not in graphs:
             graphs[net] = session.load_graph(net, 1, verbose)
-            _note_network(folder / "networks.json", net, run["buffer"], graphs[net])
+            _note_network(folder / "networks.json", run, graphs[net])
         begin = time.perf_counter()
         found = execute(run, graphs[net], cache_folder)
         with runs_file.open("a", encoding="utf-8") as file:
@@ -194,17 +221,18 @@ def main(
 
 
 def _missing(wanted: list[dict[str, Any]], done: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = {tuple(run[key] for key in sorted(wanted[0])) for run in done} if wanted else set()
+    found = {tuple(run.get(key) for key in sorted(wanted[0])) for run in done} if wanted else set()
     return [run for run in wanted if tuple(run[key] for key in sorted(run)) not in found]
 
 
-def _note_network(path: Path, net: str, buffer: str, graph: OperatorGraph) -> None:
+def _note_network(path: Path, run: Mapping[str, Any], graph: OperatorGraph) -> None:
     """The optimum of a network at a buffer, once."""
     from tvm_fusion.files import write_text_atomic
 
     data = read_record(path) or {}
-    if f"{net} {buffer}" not in data:
-        data[f"{net} {buffer}"] = optimum(graph, buffer)
+    key = f"{run['network']} {run['buffer']}"
+    if key not in data:
+        data[key] = optimum(graph, run)
         write_text_atomic(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
 
 

@@ -1,6 +1,7 @@
 """Tables and plots of explained search, from the results that benchmarks/explain.py wrote.
 
 Example: python -m benchmarks.explain_tables --pictures docs > docs/explained_search.md
+Example: python -m benchmarks.explain_tables --scheme brr > docs/explained_search_brr.md
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import io
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from benchmarks.explain import RESULTS, read_runs
+from benchmarks.explain import LBDF, REPAIRS, RESULTS, read_runs
 from benchmarks.published import DRAM_MB, RECTIFY
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.errors import NoAnswerError
@@ -29,9 +30,16 @@ EARLY = (50, 100, 250, 500, 1000, 2000, 5000)
 
 
 class Results:
-    """The runs by network, and the optimum of each."""
+    """The runs by network, and the optimum of each.
 
-    def __init__(self, folder: Path) -> None:
+    ``fusable``: whether tables show the traffic of the operators that fit alone in line buffers (the published figures
+    of LBDF are of these). ``published``: {network: {search: {repair: MB}}}.
+    """
+
+    def __init__(
+        self, folder: Path, published: Mapping[str, dict[str, dict[str, float]]] = DRAM_MB, fusable: bool = True
+    ) -> None:
+        self.published, self.fusable = published, fusable
         runs = read_runs(folder / "runs.jsonl")
         if not runs:
             raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks/explain.py first")
@@ -43,6 +51,8 @@ class Results:
             self.networks[run["network"]] = (run["buffer"], run["budget_plans"])
         self.searches = list(dict.fromkeys(key[1] for key in self.groups))
         self.repairs = list(dict.fromkeys(key[2] for key in self.groups))
+        known = REPAIRS.split(",")
+        self.repairs.sort(key=lambda name: known.index(name) if name in known else len(known))
         self.environment = runs[-1]["environment"]
 
     def optimum(self, network: str) -> Run:
@@ -81,12 +91,13 @@ def dram_tables(results: Results) -> list[str]:
     lines = []
     for network, (buffer, budget) in results.networks.items():
         best = results.optimum(network)
+        with_fusable = f" (fusable {best['fusable_dram_bytes'] / 1e6:.3f} MB)" if results.fusable else ""
         proven = "proven optimum" if best["optimal"] else "best by interval-dp (too many ideals for a proof)"
         lines += [
             f"### {network}, {buffer}, {budget:,} plans",
             "",
             f"{best['operators']} operators; unfused {best['unfused_dram_bytes'] / 1e6:.3f} MB, {proven} "
-            f"{best['network_dram_bytes'] / 1e6:.3f} MB (fusable {best['fusable_dram_bytes'] / 1e6:.3f} MB).",
+            f"{best['network_dram_bytes'] / 1e6:.3f} MB{with_fusable}.",
             "",
         ]
         rows = []
@@ -98,7 +109,7 @@ def dram_tables(results: Results) -> list[str]:
                 moved = [run["network_dram_bytes"] / 1e6 for run in runs]
                 fusable = statistics.fmean(run["fusable_dram_bytes"] for run in runs) / 1e6
                 above = statistics.fmean(results.above(network, run["network_dram_bytes"]) for run in runs)
-                published = DRAM_MB.get(network, {}).get(search, {}).get(repair)
+                published = results.published.get(network, {}).get(search, {}).get(repair)
                 rate = [run["rectify_rate"] for run in runs if run["rectify_rate"] is not None]
                 rows.append(
                     (
@@ -107,16 +118,16 @@ def dram_tables(results: Results) -> list[str]:
                         f"{statistics.fmean(moved):.3f}",
                         f"{max(moved) - min(moved):.3f}" if len(moved) > 1 else "one seed",
                         f"{above:.2f} %",
-                        f"{fusable:.3f}",
+                        *([f"{fusable:.3f}"] if results.fusable else []),
                         "" if published is None else f"{published:.3f}",
                         f"{100 * statistics.fmean(rate):.1f} %" if rate else "",
                         f"{statistics.fmean(run['seconds'] for run in runs):.1f}",
                     )
                 )
+        traffic = ("fusable MB", "published fusable MB") if results.fusable else ("published MB",)
         lines += markdown_table(
-            ("search", "repair", "network MB", "spread MB", "above optimum", "fusable MB", "published fusable MB",
-             "rectify rate", "seconds"), rows,
-        )  # fmt: skip
+            ("search", "repair", "network MB", "spread MB", "above optimum", *traffic, "rectify rate", "seconds"), rows
+        )
     return lines
 
 
@@ -273,13 +284,25 @@ def _at(results: Results, run: Run, place: float, column: int) -> float:
     return results.above(run["network"], found)
 
 
+def machine_text(results: Results) -> str:
+    """Where the results were measured."""
+    machine = results.environment
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, {versions}"
+
+
 def main(
     results: Annotated[Path, typer.Option("--results", help="Folder that benchmarks/explain.py wrote.")] = RESULTS,
     pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for the plots.")] = None,
+    scheme: Annotated[str, typer.Option("--scheme", help="lbdf, or what else --results has a folder of.")] = LBDF,
 ) -> int:
     """Print the tables as Markdown; draw the plots if a folder for them is given."""
+    if scheme != LBDF:
+        from benchmarks.explain_scheme_page import print_page  # that module needs this one
+
+        print_page(results / scheme, scheme)
+        return 0
     found = Results(results)
-    machine = found.environment
     sections: tuple[tuple[str, Callable[[Results], list[str]]], ...] = (
         ("## DRAM access", dram_tables),
         ("## Rectify rate", rectify_table),
@@ -291,9 +314,7 @@ def main(
     )
     print("# Explained search\n")
     print(
-        f"Measured on {machine['processor']}, {machine['cores']} cores, Python {machine['python']}, "
-        f"{', '.join(f'{name} {version}' for name, version in machine['versions'].items())}. "
-        "Made by `benchmarks/explain.py` and `benchmarks/explain_tables.py`. "
+        f"Measured on {machine_text(found)}. Made by `benchmarks/explain.py` and `benchmarks/explain_tables.py`. "
         "Published: arXiv 2501.00636, in a cost model of its own.\n"
     )
     print(

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.explain import LBDF, RESULTS, TABLE_BRR
 from benchmarks.explain_tables import markdown_table
 from benchmarks.readme import machine_note
 from tvm_fusion.cli import options, session
@@ -32,7 +33,6 @@ from tvm_fusion.search.explained_split import EXPLAINED_EDGES, split_at
 from tvm_fusion.search.problem import FusionProblem
 from tvm_fusion.search.random_plan import random_plan
 
-RESULTS = Path(__file__).parent / "explained"
 CASES = (
     ("mobilenetv2_100@224", "128KiB"), ("resnet50@224", "128KiB"), ("squeezenet1_1@224", "128KiB"),
     ("efficientnet_b3@300", "256KiB"),
@@ -74,9 +74,17 @@ def quality(problem: FusionProblem, explainer: Explainer, masks: list[int]) -> d
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in found.items()}
 
 
-def measure(graph: OperatorGraph, buffer: str, name: str, groups: int, seed: int) -> dict[str, Any]:
-    """One row: an explainer on the invalid groups of a network."""
-    problem = FusionProblem(graph, Oracle(graph, options.accelerator_of(None, buffer)))
+def measure(
+    graph: OperatorGraph,
+    buffer: str,
+    name: str,
+    groups: int,
+    seed: int,
+    scheme: str = LBDF,
+    accelerator: str | None = None,
+) -> dict[str, Any]:
+    """One row: an explainer on the groups of a network that are invalid in ``scheme``."""
+    problem = FusionProblem(graph, Oracle(graph, options.accelerator_of(accelerator, buffer), scheme))
     masks = invalid_groups(problem, groups, seed)
     return quality(problem, make_explainer(name, problem.oracle, seed), masks)
 
@@ -93,14 +101,25 @@ good)."""
 
 def markdown(record: dict[str, Any]) -> list[str]:
     """The page docs/explanations.md: one table a network."""
-    lines = [
+    return [
         "# What explanations are worth",
         "",
-        _LEGEND.format(groups=record["groups"], seed=record["seed"], edges=EXPLAINED_EDGES, top=TOP),
+        legend(record),
         "",
         f"{machine_note(record['environment'])} Made by `benchmarks/explanations.py`.",
         "",
+        *tables(record),
     ]
+
+
+def legend(record: dict[str, Any]) -> str:
+    """What the columns of :func:`tables` are."""
+    return _LEGEND.format(groups=record["groups"], seed=record["seed"], edges=EXPLAINED_EDGES, top=TOP)
+
+
+def tables(record: dict[str, Any]) -> list[str]:
+    """One table a network."""
+    lines = []
     for net, size in dict.fromkeys((row["network"], row["buffer"]) for row in record["rows"]):
         rows = [row for row in record["rows"] if (row["network"], row["buffer"]) == (net, size)]
         lines += [f"## {net}, {size}: {100 * rows[0]['repairable_rate']:.1f} % repairable", ""]
@@ -143,6 +162,8 @@ def main(
         typer.Option("--groups", parser=options.whole("--groups", 1), metavar="N", help="Invalid groups a network."),
     ] = 300,
     seed: options.Seed = 0,
+    scheme: Annotated[str, typer.Option("--scheme", help="lbdf, or brr: results in a folder of its own.")] = LBDF,
+    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. [default: edge]")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
     table: Annotated[
         bool, typer.Option("--markdown", help="Print what was measured as a page; measure nothing.")
@@ -152,9 +173,12 @@ def main(
     names = options.parse_list(explainers, "--explainers") if explainers is not None else explainer_names()
     for name in names:
         check_explainer(name)
-    options.accelerator_of(None, buffer)
-    cases = CASES if nets is None else [(net, buffer or "256KiB") for net in options.parse_list(nets, "--nets")]
-    folder = output_folder(output or RESULTS, RESULTS, "")
+    options.accelerator_of(accelerator, buffer)
+    options.check_scheme(scheme)
+    base = RESULTS if (scheme, accelerator) == (LBDF, None) else RESULTS / scheme / (accelerator or "edge")
+    own = CASES if scheme == LBDF else tuple(case for case in CASES if case[0] in TABLE_BRR)
+    cases = own if nets is None else [(net, buffer or "256KiB") for net in options.parse_list(nets, "--nets")]
+    folder = output_folder(output or base, base, "")
     path = folder / "explanations.json"
     earlier = read_record(path) or {}
     if table:
@@ -171,7 +195,8 @@ def main(
         graph = session.load_graph(net, 1, verbose=False) if missing else None
         for name in missing:
             assert graph is not None
-            rows.append({"network": net, "buffer": size, "explainer": name, **measure(graph, size, name, groups, seed)})
+            found = measure(graph, size, name, groups, seed, scheme, accelerator)
+            rows.append({"network": net, "buffer": size, "explainer": name, **found})
             record.add(rows=rows)
             row = rows[-1]
             print(f"{net} {size} {name}: top 1 {row['top1_rate']:.3f} of {row['repairable_rate']:.3f}", flush=True)

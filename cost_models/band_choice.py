@@ -69,6 +69,25 @@ def least_requirement(group: BandGroup) -> BandChoice:
     return BandChoice(bands, (), needed_bytes, int(moved[0]))
 
 
+def least_requirement_bytes(group: BandGroup) -> int:
+    """The bytes of :func:`least_requirement`, sooner.
+
+    Bands of one row of one result bound every number of bands from below (see :func:`least_traffic`). One band for each
+    row of the tallest result reaches that bound, always where there is one result and mostly where there are more.
+    """
+    every_row = int(EvaluatedBands(group, Bands.of([group.height])).requirement[0])
+    if len(group.results) == 1:
+        return every_row
+    height = group.model.spans.height
+    bound = max(int(EvaluatedBands(group, Bands.of([height[i]]), {i}).requirement[0]) for i in sorted(group.results))
+    best = every_row
+    for counts in _portions(np.arange(group.height - 1, 0, -1)):
+        if best == bound:
+            break
+        best = min(best, int(np.min(EvaluatedBands(group, Bands.of(counts)).requirement)))
+    return best
+
+
 def least_moved(singles: Sequence[EvaluatedBands], counts: Rows) -> Rows:
     """Bytes that ``counts`` bands move at least; grows with their number.
 

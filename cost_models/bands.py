@@ -21,7 +21,13 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.cost_models.band_choice import BandChoice, least_requirement, least_traffic, required_bytes
+from tvm_fusion.cost_models.band_choice import (
+    BandChoice,
+    least_requirement,
+    least_requirement_bytes,
+    least_traffic,
+    required_bytes,
+)
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
 from tvm_fusion.cost_models.band_growth import demanded_rows, growth_bound_bytes
 from tvm_fusion.cost_models.band_spans import Bands, BandSpans, Rows
@@ -41,18 +47,23 @@ class BandModel:
         self.sizes = sizes or Sizes(graph, accelerator)
         self.spans = BandSpans(graph)
         self.part_bytes = [weight_part_bytes(op, accelerator) for op in graph.operators]
+        self._last: BandGroup | None = None
 
     def choose(self, mask: int) -> BandChoice | None:
         """The number of bands and kept weights that move least among all that fit the buffer; None if none does."""
-        return least_traffic(BandGroup(self, mask))
+        return least_traffic(self._group(mask))
 
     def least_requirement(self, mask: int) -> BandChoice:
         """The number of bands (all weights streamed) that needs least on chip, fits or not."""
-        return least_requirement(BandGroup(self, mask))
+        return least_requirement(self._group(mask))
+
+    def requirement_bytes(self, mask: int) -> int:
+        """Bytes on chip of :meth:`least_requirement`: the group is valid if the buffer has them."""
+        return least_requirement_bytes(self._group(mask))
 
     def growth_bound_bytes(self, mask: int) -> int:
         """Bytes that a group needs at least, and every group that it grows into by operators that it does not read."""
-        return growth_bound_bytes(BandGroup(self, mask), self.demanded_rows)
+        return growth_bound_bytes(self._group(mask), self.demanded_rows)
 
     @cached_property
     def demanded_rows(self) -> tuple[Rows, ...]:
@@ -65,7 +76,7 @@ class BandModel:
         Without ``bands`` as :meth:`choose` has it, or :meth:`least_requirement` where nothing fits. Raises
         CostModelError for a mask that is no group, no band, or a kept operator that is not in the group.
         """
-        group = BandGroup(self, mask)
+        group = self._group(mask)
         if bands is None:
             choice = least_traffic(group) or least_requirement(group)
             bands, kept = choice.bands, choice.kept
@@ -75,6 +86,12 @@ class BandModel:
         if not set(kept) <= set(group.inside):
             raise CostModelError(f"kept operators {list(kept)} are not all in the group {group.inside}")
         return self._report(EvaluatedBands(group, Bands.of([bands])), bands, kept)
+
+    def _group(self, mask: int) -> BandGroup:
+        """The facts of a group; one is mostly asked several things, one after another."""
+        if self._last is None or self._last.mask != mask:
+            self._last = BandGroup(self, mask)
+        return self._last
 
     def _report(self, found: EvaluatedBands, bands: int, kept: tuple[int, ...]) -> GroupCost:
         group, graph, sizes, accelerator = found.group, self.graph, self.sizes, self.accelerator

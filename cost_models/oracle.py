@@ -161,10 +161,14 @@ class Oracle:
         return sum(self.sizes.boundary_bytes(mask)) + self.sizes.weights(mask)
 
     def requirement_bytes(self, mask: int) -> int:
-        """Exact F_B of a group, also where it exceeds the buffer: under LBDF where that is allowed, else the least."""
-        if "lbdf" in self.schemes:
-            return self.line_buffers.requirement_bytes(mask)
-        return self.cost(mask).buffer_bytes
+        """F_B of a group, also where it exceeds the buffer: the least of the schemes that execute it.
+
+        "layer" counts only where it is the only one: of a single operator that no other scheme fits, this says how
+        much is missing.
+        """
+        ways = (scheme for name, scheme in self._ways.items() if name != "layer")
+        needed = [found for scheme in ways if (found := scheme.requirement_bytes(mask)) is not None]
+        return min(needed) if needed else self.cost(mask).buffer_bytes
 
     def cost(self, mask: int) -> GroupCost:
         """The full report of a group in its cheapest scheme; where none fits, in the first that executes it at all."""

@@ -30,6 +30,7 @@ class BandsOfRows(Scheme):
         super().__init__(graph, accelerator, sizes, recompute)
         self.model = BandModel(graph, accelerator, self.sizes)
         self._bounds: dict[int, int] = {}
+        self._requirement: dict[int, int] = {}
 
     def cost(self, mask: int, parameters: Mapping[str, Any] | None = None) -> GroupCost:
         """The report of a group, in the bands and with the kept weights of ``parameters``."""
@@ -56,6 +57,13 @@ class BandsOfRows(Scheme):
             return Fit(False, compulsory, max(needed, self.accelerator.buffer_bytes + 1))
         recomputed_macs = self.model.cost(mask, choice.bands, choice.kept).recomputed_macs
         return Fit(True, choice.dram_bytes, choice.buffer_bytes, recomputed_macs)
+
+    def requirement_bytes(self, mask: int) -> int:
+        """See :class:`Scheme`: all weights streamed, the number of bands that needs least. Exact."""
+        found = self._requirement.get(mask)
+        if found is None:
+            found = self._requirement[mask] = self.model.requirement_bytes(mask)
+        return found
 
     def growth_bound_bytes(self, mask: int) -> int:
         """See :mod:`tvm_fusion.cost_models.band_growth`."""

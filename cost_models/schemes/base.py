@@ -67,6 +67,15 @@ class Scheme(ABC):
         cost = self.cost(mask)
         return None if cost is None else Fit(cost.valid, cost.dram_bytes, cost.buffer_bytes, cost.recomputed_macs)
 
+    def requirement_bytes(self, mask: int) -> int | None:
+        """F_B: bytes on chip that the group needs at least, whether it fits or not; None if the scheme refuses it.
+
+        Never above the buffer where :meth:`fit` is valid, always above it where not. By default what :meth:`cost`
+        reports, which of a group that fits may be more than another choice of parameters needs.
+        """
+        cost = self.cost(mask)
+        return None if cost is None else cost.buffer_bytes
+
     def growth_bound_bytes(self, mask: int) -> int:  # noqa: ARG002 - the interface gives it to those that know more
         """Bytes that the group, and every group that it grows into by operators it does not read, needs at least."""
         return 0

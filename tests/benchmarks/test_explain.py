@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import explain, explain_tables, published
+from benchmarks import explain, explain_scheme_page, explain_tables, published
 from tests.cli.onnx_models import convnet
+from tvm_fusion.cli import session
+from tvm_fusion.cost_models.accelerator import load_accelerator
+from tvm_fusion.cost_models.evaluation import evaluate_plan
+from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import FusionError, NoAnswerError
+from tvm_fusion.search import search
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = [sys.executable, str(ROOT / "benchmarks" / "explain.py")]
@@ -71,6 +76,36 @@ def test_tables_and_plots(finished: Path, capsys: pytest.CaptureFixture[str]) ->
         assert (finished / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_brr_has_results_and_a_page_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = convnet(tmp_path / "net.onnx")
+    folder = tmp_path / "results" / "brr" / "paper"
+    options = ("--scheme", "brr", "--accelerator", "paper", "--seeds", "0", "--searches", "local-search")
+    done = run_script(net, folder, *options)
+    assert done.returncode == 0, done.stderr
+    runs = explain.read_runs(folder / "runs.jsonl")
+    assert [(run["scheme"], run["accelerator"], run["repair"]) for run in runs] == [
+        ("brr", "paper", "random"), ("brr", "paper", "occlusion"),
+    ]  # fmt: skip
+    (best,) = json.loads((folder / "networks.json").read_text()).values()
+    hardware = load_accelerator("paper").with_(buffer_bytes=700)
+    graph = session.load_graph(str(net), 1, False)
+    proven = search(graph, Oracle(graph, hardware, "brr"), "exact")
+    assert best["optimal"]
+    assert (
+        best["network_dram_bytes"]
+        == evaluate_plan(graph, proven.plan, Oracle(graph, hardware, "brr")).network_dram_bytes
+    )
+    assert all(run["network_dram_bytes"] >= best["network_dram_bytes"] for run in runs)
+    assert run_script(net, folder, *options).stdout == ""
+    assert explain_tables.main(results=tmp_path / "results", scheme="brr") == 0
+    page = capsys.readouterr().out
+    for text in ("# Explained search in BRR", "# Accelerator paper", "16-bit activations", "occlusion"):
+        assert text in page
+    assert "fusable" not in page
+    with pytest.raises(NoAnswerError, match="--scheme magic"):
+        explain_tables.main(results=tmp_path / "results", scheme="magic")
+
+
 def test_methods_at_equal_seconds() -> None:
     run = {"network": "n", "algorithm": "best", "repair": "random", "plans_proposed": 10, "seconds": 30.2}
     rows = [run | {"network_dram_bytes": 2_000_000}, run | {"network_dram_bytes": 3_000_000}]
@@ -89,10 +124,30 @@ def test_best_value_so_far_and_effort() -> None:
     assert explain_tables.effort(results, run, 1, 1) is None
 
 
+def test_mean_over_networks_and_seeds_that_every_repair_was_run_on() -> None:
+    def run(seed: int, moved: int) -> dict[str, int]:
+        return {"seed": seed, "network_dram_bytes": moved}
+
+    results = explain_tables.Results.__new__(explain_tables.Results)
+    results.networks = {"a": ("1KiB", 10), "b": ("1KiB", 10), "c": ("1KiB", 10)}
+    results.optima = {f"{name} 1KiB": {"network_dram_bytes": 100} for name in results.networks}
+    results.searches, results.repairs = ["s"], ["random", "x"]
+    results.groups = {
+        ("a", "s", "random"): [run(0, 110), run(1, 130), run(2, 900)],
+        ("a", "s", "x"): [run(1, 101), run(0, 99)],
+        ("b", "s", "random"): [run(3, 140)],
+        ("b", "s", "x"): [run(3, 101)],
+        ("c", "s", "random"): [run(0, 900)],
+    }
+    assert explain_scheme_page.mean_table(results)[2] == "| s | 2 | 30.00 | 0.50 |"
+
+
 def test_published_figures_are_of_networks_and_repairs_that_we_run() -> None:
     networks = {net for *nets, _, _ in explain.TABLES.values() for net in nets}
     assert set(published.DRAM_MB) == networks
+    assert set(published.BRR_DRAM_MB) == set(explain.TABLE_BRR[:-2])
     repairs = set(explain.REPAIRS.split(","))
+    assert all(set(row) <= repairs for table in published.BRR_DRAM_MB.values() for row in table.values())
     assert all(set(row) <= repairs for table in published.DRAM_MB.values() for row in table.values())
     # "NSGA-II with explanation moves 20.8 % less than without on EfficientNet-B3"
     row = published.DRAM_MB["efficientnet_b3@300"]["nsga2"]

@@ -71,6 +71,16 @@ def test_explanations_resume(tmp_path: Path) -> None:
     assert "% repairable" in page
 
 
+def test_explanations_of_groups_that_are_invalid_in_brr(tmp_path: Path) -> None:
+    graph = efficientnet_b3(stages=1)
+    (lines, bands) = (
+        explanations.measure(graph, "64KiB", "occlusion", 8, 0, scheme, "paper") for scheme in ("lbdf", "brr")
+    )
+    assert bands["groups"] == 8
+    assert bands["top1_rate"] == bands["repairable_rate"]
+    assert {**bands, "milliseconds_per_group": 0} != {**lines, "milliseconds_per_group": 0}
+
+
 def test_randomly_wired_network_has_too_many_ideals_and_is_sound() -> None:
     graph = many_ideals.randomly_wired(nodes=16, height=32)
     check_graph(graph)

@@ -81,6 +81,23 @@ def test_goes_on_where_it_was_stopped(cli: Cli, tmp_path: Path, networks: str) -
     assert "groups sampled" in str(other["notes"])
 
 
+def test_brr_has_files_of_its_own_and_measures_networks_apart(cli: Cli, tmp_path: Path, networks: str) -> None:
+    from tvm_fusion.explainers.checkpoint import load_classifier
+
+    folder = tmp_path / "made"
+    train(cli, folder, networks)
+    first, second = networks.split(",")
+    card = train(cli, folder, first, "--scheme", "brr", "--apart", second)
+    made = {"brr_groups.npz", "brr_groups_apart.npz", "brr.safetensors", "brr.json"}
+    assert {path.name for path in folder.iterdir()} == made | {"groups.npz", "lbdf.safetensors", "lbdf.json"}
+    load_classifier("brr", folder / "brr.safetensors")
+    assert card["scheme"] == card["data"]["scheme"] == "brr"  # type: ignore[index]
+    assert list(card["metrics"]["apart"]) == ["large"]  # type: ignore[index]
+    assert card["metrics"]["held_out_groups_16_bits"]["samples"] > 0  # type: ignore[index]
+    assert str(card["command"]).startswith("tvm-fusion train-explainer --scheme brr -o FOLDER")
+    cli("train-explainer", "-o", folder, "--scheme", "layer").refused("--scheme 'layer'", "lbdf, brr")
+
+
 def test_held_out_networks(cli: Cli, tmp_path: Path, networks: str) -> None:
     folder = tmp_path / "made"
     card = train(cli, folder, networks, "--held-out-networks")

@@ -21,6 +21,21 @@ from tvm_fusion.graph.plan import Group, PartitionPlan
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
+@given(data=st.data(), schemes=st.sampled_from(("lbdf", "brr", "lbdf,brr")))
+@FEW
+def test_a_group_of_several_is_valid_where_its_requirement_fits(data: st.DataObject, schemes: str) -> None:
+    """The requirement is the least of all schemes: explainers judge by it."""
+    graph = data.draw(operator_graphs())
+    accelerator = data.draw(accelerators())
+    oracle = Oracle(graph, accelerator, schemes)
+    mask = data.draw(group_masks(graph))
+    needed = oracle.requirement_bytes(mask)
+    if mask & (mask - 1):
+        assert oracle.evaluate(mask)[0] == (needed <= accelerator.buffer_bytes)
+    alone = [Oracle(graph, accelerator, name).requirement_bytes(mask) for name in schemes.split(",")]
+    assert needed == min(alone)
+
+
 @given(data=st.data())
 @FEW
 def test_evaluate_agrees_with_cost(data: st.DataObject) -> None:

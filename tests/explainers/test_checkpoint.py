@@ -140,7 +140,7 @@ def test_values_that_are_not_finite(checkpoint: Path) -> None:
 
 def test_scheme_without_a_classifier() -> None:
     assert "lbdf" in shipped_schemes()
-    with pytest.raises(ExplainerError, match="no classifier ships for scheme 'magic'; there is lbdf"):
+    with pytest.raises(ExplainerError, match="no classifier ships for scheme 'magic'; there is brr, lbdf"):
         load_classifier("magic")
 
 
@@ -154,6 +154,31 @@ def test_shipped_files_are_small_and_say_what_they_are() -> None:
     assert card["metrics"]["held_out_groups"]["accuracy"] > 0.95
     assert card["metrics"]["held_out_groups"]["f1"] > 0.95
     assert "/" not in card["environment"]["system"]
+
+
+def test_shipped_classifier_of_brr_learned_from_networks_without_squeeze_and_excite() -> None:
+    card = load_card("brr")
+    assert "--scheme brr" in card["command"]
+    assert card["data"]["scheme"] == "brr"
+    names = {entry["name"] for entry in card["data"]["networks"]}
+    apart = set(card["metrics"]["apart"])
+    assert not {name for name in names if name.startswith(("efficientnet", "mobilenetv3"))}
+    assert names | apart == {entry["name"] for entry in load_card("lbdf")["data"]["networks"]}
+    assert card["metrics"]["held_out_groups"]["accuracy"] > 0.95
+    assert card["metrics"]["held_out_groups_16_bits"]["accuracy"] > 0.95
+
+
+def test_shipped_classifier_of_brr_is_right_on_groups_sampled_anew() -> None:
+    pytest.importorskip("timm")
+    from tvm_fusion.frontends import load_graph
+
+    graphs = [load_graph("resnet18@224")]
+    dataset = build_dataset(graphs, header_of(graphs, 20, seed=12345, scheme="brr"))
+    for bits in (8, 16):
+        scores = evaluate_classifier(load_classifier("brr"), GroupTensors(dataset, bits), np.arange(len(dataset)))
+        assert scores.samples > 500
+        assert scores.accuracy > 0.95
+        assert scores.f1 > 0.85
 
 
 @pytest.mark.parametrize("net", ["resnet18@224", pytest.param("mobilenetv2_100@224", marks=pytest.mark.slow)])

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from tests.graphs import residual_block, squeeze_and_excite
+from tests.graphs import Builder, chain, residual_block, squeeze_and_excite
 from tests.search.networks import efficientnet_b3
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.bands import BandModel
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.errors import ExplainerError
@@ -118,6 +119,45 @@ def test_resized_groups_need_what_the_cost_model_says() -> None:
     same = groups.select(every).resized(*torch.ones(2, len(every), dtype=torch.float64))
     assert same.requirement_bytes.tolist() == dataset.requirement_bytes.tolist()
     assert same.facts.tolist() == groups.select(every).facts.tolist()
+
+
+def test_rescaled_groups_need_in_brr_what_the_cost_model_says() -> None:
+    """Twice the bits: exact. Twice the channels: but for one channel's weights that have no channels to grow with."""
+    graph = chain(6)
+    dataset = build_dataset([graph], header_of([graph], 20, seed=0, scheme="brr"))
+    groups = GroupTensors(dataset).select(torch.arange(len(dataset)))
+    one, two = (torch.full((len(dataset),), factor, dtype=torch.float64) for factor in (1.0, 2.0))
+    wider = groups.rescaled(two, one)
+    at_16_bits = Accelerator(activation_bits=16, weight_bits=16)
+    masks = [int(mask, 16) for mask in dataset.mask]
+    exact = [BandModel(graph, at_16_bits).requirement_bytes(mask) for mask in masks]
+    assert wider.requirement_bytes.tolist() == exact
+    known = GroupFeatures(Sizes(graph, at_16_bits))
+    assert wider.facts.tolist() == [row for mask in masks for row in known.facts(mask)]
+    again = GroupTensors(dataset, 16).select(torch.arange(len(dataset)))
+    assert again.requirement_bytes.tolist() == exact
+    assert again.facts.tolist() == wider.facts.tolist()
+    deep = _of_channels(8, 6)
+    assert groups.rescaled(one, two).requirement_bytes.tolist() == [
+        BandModel(deep, Accelerator()).requirement_bytes(mask) for mask in masks
+    ]
+    assert groups.rescaled(one, two).facts.tolist() == [
+        row for mask in masks for row in GroupFeatures(Sizes(deep, Accelerator())).facts(mask)
+    ]
+
+
+def _of_channels(channels: int, length: int) -> OperatorGraph:
+    """:func:`tests.graphs.chain` with other channels."""
+    b = Builder(height=16, channels=channels)
+    at = -1
+    for _ in range(length):
+        at = b.conv(at)
+    return b.graph(at)
+
+
+def test_bits_of_half_a_number_are_refused(tensors: GroupTensors, graphs: list[OperatorGraph]) -> None:
+    with pytest.raises(ExplainerError, match="12 bits"):
+        GroupTensors(build_dataset(graphs, header_of(graphs, 2, seed=0)), 12)
 
 
 def _twice_as_wide(graph: OperatorGraph) -> OperatorGraph:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.graphs import chain, residual_block
 from tests.strategies import operator_graphs
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.bands import BandModel
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.errors import ExplainerError, FusionError
 from tvm_fusion.explainers.base import inner_edges
@@ -52,6 +53,30 @@ def test_groups_are_those_of_the_networks_with_their_exact_requirement(
         assert [(place[a], place[b]) for a, b in edges] == list(inner_edges(graph, mask))
         first_edge = dataset.edge_ends[k]
     assert set(dataset.network) == {0, 1}
+
+
+def test_brr_has_the_requirement_of_bands(graphs: list[OperatorGraph]) -> None:
+    found = build_dataset(graphs, header_of(graphs, 5, seed=0, scheme="brr"))
+    assert found.scheme == "brr"
+    models = [BandModel(graph, Accelerator()) for graph in graphs]
+    for k in range(len(found)):
+        least = models[found.network[k]].least_requirement(int(found.mask[k], 16))
+        assert found.requirement_bytes[k] == least.buffer_bytes
+    others = [LineBufferModel(graph, Accelerator()) for graph in graphs]
+    lines = [others[n].requirement_bytes(int(m, 16)) for n, m in zip(found.network, found.mask, strict=True)]
+    assert found.requirement_bytes.tolist() != lines
+
+
+def test_structures_left_out_are_not_taken(dataset: GroupDataset, graphs: list[OperatorGraph]) -> None:
+    known = set(dataset.structure[: len(dataset) // 2].tolist())
+    rest = build_dataset(graphs, header_of(graphs, PLANS, seed=0), known)
+    assert not known & set(rest.structure.tolist())
+    assert len(rest)
+
+
+def test_a_scheme_that_refuses_groups_cannot_be_learned(graphs: list[OperatorGraph]) -> None:
+    with pytest.raises(ExplainerError, match="'layer' refuses groups"):
+        build_dataset(graphs, header_of(graphs, 2, seed=0, scheme="layer"))
 
 
 def test_labels_say_what_exceeds_each_buffer(dataset: GroupDataset) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tvm_fusion.cli import options
+from tvm_fusion.cli import options, session
 from tvm_fusion.errors import SearchError
 from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 
@@ -157,10 +157,13 @@ def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Foun
     from tvm_fusion.reports.progress import search_progress
     from tvm_fusion.reports.repair_facts import RepairFacts
     from tvm_fusion.search import search
+    from tvm_fusion.search.explained_split import ExplainedSplit
 
     cache = None if wanted.cache is None else GroupCache.in_folder(wanted.cache, graph, accelerator)
     oracle = Oracle(graph, accelerator, wanted.scheme, wanted.objective, wanted.recompute, cache)
     splitter = make_splitter(wanted.repair, wanted.explainer, oracle, wanted.seed)
+    if isinstance(splitter, ExplainedSplit) and splitter.explainer.remark:
+        session.note(splitter.explainer.remark)
     with search_progress(wanted.algorithm, wanted.budget_plans) as progress:
         result = search(
             graph,

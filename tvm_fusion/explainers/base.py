@@ -50,6 +50,11 @@ class Explainer(ABC):
         """Distinct groups explained so far."""
         return len(self._known)
 
+    @property
+    def remark(self) -> str:
+        """One line that a user must know of how this explainer answers for this oracle; mostly empty."""
+        return ""
+
     def explain(self, masks: Sequence[int]) -> list[Explanation]:
         """One explanation for each group, computed together where they are new and kept for the next time."""
         new = [mask for mask in dict.fromkeys(masks) if mask not in self._known]

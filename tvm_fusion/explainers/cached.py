@@ -57,6 +57,11 @@ class CachedExplainer(Explainer):
         return self._explainer.unknown_types(mask)
 
     @property
+    def remark(self) -> str:
+        """That of the explainer itself."""
+        return self._explainer.remark
+
+    @property
     def _explainer(self) -> Explainer:
         if self._inner is None:
             self._inner = self._make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ def load_card(scheme: str = "lbdf", path: str | Path | None = None) -> dict[str,
     """The card of a checkpoint, checked. Raises ExplainerError in one line."""
     name, _, card = _read(scheme, path)
     return _card(name, scheme, card)
+
+
+@cache
+def types_seen(scheme: str) -> frozenset[str]:
+    """Operator types that the shipped classifier of ``scheme`` has learned from."""
+    return frozenset(load_card(scheme).get("types_seen", OPERATOR_TYPES))
 
 
 def load_classifier(scheme: str = "lbdf", path: str | Path | None = None) -> ValidityClassifier:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -40,8 +40,9 @@ class GroupDataset:
 
     ``facts`` (all operators, len(FACTS)) and ``edges`` (all inner edges, 2; positions inside their group, producer
     first) hold the groups one after another: group k ends before ``operator_ends[k]`` and ``edge_ends[k]``. For
-    each group: ``requirement_bytes`` (F_B under LBDF at 8 bits), ``network`` (position in ``networks``), ``mask``
-    (hexadecimal) and ``structure`` (its key). A sample is invalid if the requirement exceeds the buffer.
+    each group: ``requirement_bytes`` (F_B at 8 bits in the scheme of the header), ``network`` (position in
+    ``networks``), ``mask`` (hexadecimal) and ``structure`` (its key). A sample is invalid if the requirement exceeds
+    the buffer.
     """
 
     header: Mapping[str, Any]
@@ -63,6 +64,11 @@ class GroupDataset:
         return [entry["name"] for entry in self.header["networks"]]
 
     @property
+    def scheme(self) -> str:
+        """Scheme of the requirements."""
+        return str(self.header["scheme"])
+
+    @property
     def buffers_bytes(self) -> list[int]:
         """Buffer sizes that every group is labelled at."""
         return list(self.header["buffers_bytes"])
@@ -81,13 +87,18 @@ class GroupDataset:
 
 
 def header_of(
-    graphs: Sequence[OperatorGraph], plans: int, seed: int, most_in_a_class: int = MOST_IN_A_CLASS, command: str = ""
+    graphs: Sequence[OperatorGraph],
+    plans: int,
+    seed: int,
+    most_in_a_class: int = MOST_IN_A_CLASS,
+    command: str = "",
+    scheme: str = "lbdf",
 ) -> dict[str, Any]:
     """What a dataset is made from: all of its header but the command decides what is in it."""
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "scheme": "lbdf",
+        "scheme": scheme,
         "bits": BITS,
         "buffers_bytes": list(BUFFERS_BYTES),
         "networks": [{"name": graph.name, "fingerprint": graph.fingerprint} for graph in graphs],
@@ -100,17 +111,24 @@ def header_of(
     }
 
 
-def build_dataset(graphs: Sequence[OperatorGraph], header: Mapping[str, Any]) -> GroupDataset:
-    """Sample and label the groups that :func:`header_of` describes. A structure counts for the first network."""
+def build_dataset(
+    graphs: Sequence[OperatorGraph], header: Mapping[str, Any], leave_out: Collection[str] = ()
+) -> GroupDataset:
+    """Sample and label the groups that :func:`header_of` describes. A structure counts for the first network.
+
+    Structures in ``leave_out`` are not taken. Raises ExplainerError if nothing is left.
+    """
     facts: list[list[int]] = []
     edges: list[tuple[int, int]] = []
     operators_of, edges_of, needed, network = [], [], [], []
     masks: list[str] = []
     structures: list[str] = []
-    seen: set[str] = set()
+    seen = set(leave_out)
     for number, graph in enumerate(graphs):
         features = GroupFeatures(Sizes(graph, Accelerator(activation_bits=BITS, weight_bits=BITS)))
-        for group in met_groups(graph, header["plans"], header["seed"], header["most_in_a_class"], seen):
+        for group in met_groups(
+            graph, header["plans"], header["seed"], header["most_in_a_class"], seen, header["scheme"]
+        ):
             rows, inner = features.facts(group.mask), features.edges(group.mask)
             facts += rows
             edges += inner

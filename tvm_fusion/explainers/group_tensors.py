@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 import torch
 
+from tvm_fusion.errors import ExplainerError
 from tvm_fusion.explainers.dataset import GroupDataset
 from tvm_fusion.explainers.features import FACTS, feature_rows, type_number
+from tvm_fusion.explainers.sampling import BITS
 
 _ROWS = [k for k, name in enumerate(FACTS) if "row" in name or name in ("input bytes", "output bytes")]
+_BYTES = [k for k, name in enumerate(FACTS) if name.endswith("bytes")]
 _CHANNELS = [k for k, name in enumerate(FACTS) if "channels" in name]
 _WEIGHTS = FACTS.index("weight bytes")
 
@@ -51,18 +54,39 @@ class Groups(NamedTuple):
         facts[:, _WEIGHTS] = more_weights
         return self._replace(facts=facts, requirement_bytes=line_bytes * width * channels + self._sum(more_weights))
 
+    def rescaled(self, bits: torch.Tensor, channels: torch.Tensor) -> Groups:
+        """The groups as they were with other widths of numbers and other numbers of channels, factors (groups,).
+
+        For BRR, whose requirement is bands and the weights of one output channel: both grow with both factors. That is
+        exact but for the few weights of one channel of a depthwise convolution, and biases, which do not grow with
+        ``channels``.
+        """
+        wider, deep = bits[self.batch, None], channels[self.batch, None]
+        facts = self.facts.double()
+        depthwise = facts[:, 0] == type_number("depthwise_conv2d")
+        facts[:, _ROWS] *= deep
+        facts[:, _CHANNELS] *= deep
+        facts[:, _WEIGHTS] *= torch.where(depthwise, deep[:, 0], deep[:, 0].square())
+        facts[:, _BYTES] *= wider
+        return self._replace(facts=facts, requirement_bytes=self.requirement_bytes * bits * channels)
+
     def _sum(self, values: torch.Tensor) -> torch.Tensor:
         """Over the operators of each group."""
         return torch.zeros(len(self.requirement_bytes), dtype=torch.float64).index_add_(0, self.batch, values)
 
 
 class GroupTensors:
-    """The groups of ``dataset`` by their positions in it."""
+    """The groups of ``dataset`` by their positions in it, with numbers of ``bits`` (a multiple of the dataset's)."""
 
-    def __init__(self, dataset: GroupDataset) -> None:
-        self.facts = torch.from_numpy(dataset.facts)
+    def __init__(self, dataset: GroupDataset, bits: int = BITS) -> None:
+        if bits % BITS or bits < BITS:
+            raise ExplainerError(f"{bits} bits are not allowed; a multiple of {BITS} is needed")
+        self.scheme = dataset.scheme
+        self.facts = torch.from_numpy(dataset.facts).clone()
+        self.facts[:, _BYTES] *= bits // BITS
         self.edges = torch.from_numpy(dataset.edges)
-        self.requirement_bytes = torch.from_numpy(dataset.requirement_bytes)
+        # Whole bytes hold one number each, so everything on chip grows alike.
+        self.requirement_bytes = torch.from_numpy(dataset.requirement_bytes) * (bits // BITS)
         self.buffers_bytes = torch.tensor(dataset.buffers_bytes)
         self._operators = torch.from_numpy(dataset.operator_ends).diff(prepend=torch.zeros(1, dtype=torch.long))
         self._edges = torch.from_numpy(dataset.edge_ends).diff(prepend=torch.zeros(1, dtype=torch.long))

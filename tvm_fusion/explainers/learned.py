@@ -14,8 +14,10 @@ from torch_geometric.nn import MessagePassing, global_add_pool
 
 from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.explainers.base import Edge, Explainer, inner_edges
+from tvm_fusion.explainers.checkpoint import load_classifier, shipped_schemes, types_seen
 from tvm_fusion.explainers.classifier import ValidityClassifier
-from tvm_fusion.explainers.features import OPERATOR_TYPES, GroupFeatures
+from tvm_fusion.explainers.classifier_scheme import classifier_scheme, mixed_note
+from tvm_fusion.explainers.features import GroupFeatures
 from tvm_fusion.graph.graph import members
 
 # Edges (both directions) of the groups that go through the network together: enough to be quick, small enough for
@@ -46,22 +48,31 @@ class GroupBatch:
 
 
 class LearnedExplainer(Explainer):
-    """Asks the shipped classifier of the LBDF scheme, loaded when the first group is explained."""
+    """Asks the shipped classifier of ``scheme``, loaded when the first group is explained.
+
+    ``scheme`` is one that the oracle's groups may execute in: see
+    :func:`tvm_fusion.explainers.classifier_scheme.classifier_scheme`. Raises ExplainerError if none has a classifier.
+    """
 
     def __init__(self, oracle: Oracle, seed: int = 0) -> None:
         super().__init__(oracle, seed)
         self.features = GroupFeatures(oracle.sizes)
         self._classifier: ValidityClassifier | None = None
+        types = {operator.type for operator in self.graph.operators}
+        self.scheme = classifier_scheme(oracle.schemes, types, {name: types_seen(name) for name in shipped_schemes()})
+
+    @property
+    def remark(self) -> str:
+        """See :attr:`Explainer.remark`."""
+        return mixed_note(self.scheme, self.oracle.schemes)
 
     @property
     def classifier(self) -> ValidityClassifier:
         """The classifier whose predictions are explained, in evaluation mode, without gradients of its weights."""
         if self._classifier is None:
-            from tvm_fusion.explainers.checkpoint import load_classifier
-
             # To make a network draws its first weights, which are replaced at once, from the random state of the user.
             with torch.random.fork_rng(devices=[]):
-                self.classifier = load_classifier("lbdf")
+                self.classifier = load_classifier(self.scheme)
         assert self._classifier is not None
         return self._classifier
 
@@ -78,10 +89,7 @@ class LearnedExplainer(Explainer):
 
     def unknown_types(self, mask: int) -> set[str]:
         """Types in the group of which the shipped classifier saw no operator: it knows them by shape alone."""
-        from tvm_fusion.explainers.checkpoint import load_card
-
-        types = {self.graph.operators[i].type for i in members(mask)}
-        return types - set(load_card("lbdf").get("types_seen", OPERATOR_TYPES))
+        return {self.graph.operators[i].type for i in members(mask)} - types_seen(self.scheme)
 
     @abstractmethod
     def batch_scores(self, batch: GroupBatch) -> list[list[float]]:

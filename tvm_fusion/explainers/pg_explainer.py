@@ -41,7 +41,7 @@ class PgExplainer(LearnedExplainer):
 
             with torch.random.fork_rng(devices=[]):
                 algorithm = SeparateGroupsPg()
-            load_explainer(algorithm.mlp, "pg")
+            load_explainer(algorithm.mlp, "pg", self.scheme)
             self.algorithm = algorithm
         assert self._algorithm is not None
         return self._algorithm

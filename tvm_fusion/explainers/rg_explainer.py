@@ -41,7 +41,7 @@ class RgExplainer(LearnedExplainer):
 
             with torch.random.fork_rng(devices=[]):
                 policy = RgPolicy()
-            load_explainer(policy, "rg")
+            load_explainer(policy, "rg", self.scheme)
             self.policy = policy
         assert self._policy is not None
         return self._policy

@@ -27,8 +27,9 @@ class TrainingSettings:
 
     In an ``epoch`` every group comes once, at a random one of the buffer sizes or, for ``near_share`` of the
     groups, at a random size near its requirement (half an octave deviation), where the decision is hard.
-    For ``resized_share`` of the groups, image width and channels are other ones, up to an octave more or less, so
-    that what is learned holds for other networks. ``check_epochs``: how often the validation groups are looked at.
+    For ``resized_share`` of the groups, image width and channels (in BRR: bits, 8 or 16, and channels) are other ones,
+    up to an octave more or less, so that what is learned holds for other networks. ``check_epochs``: how often the
+    validation groups are looked at.
     """
 
     epochs: int = 80
@@ -71,7 +72,7 @@ def train_classifier(
     best, best_state = (0.0, float("-inf")), classifier.state_dict()
     for epoch in range(1, settings.epochs + 1):
         for groups in train[torch.randperm(len(train), generator=generator)].split(settings.batch_groups):
-            some = _resized(tensors.select(groups), settings, generator)
+            some = _resized(tensors.select(groups), tensors.scheme, settings, generator)
             buffers = _buffers(tensors, some, settings, generator)
             logits = classifier(some.features(buffers), some.edge_index, some.batch).squeeze(1)
             loss = nn.functional.binary_cross_entropy_with_logits(logits, some.invalid(buffers).float())
@@ -92,14 +93,16 @@ def train_classifier(
     return classifier
 
 
-def _resized(groups: Groups, settings: TrainingSettings, generator: torch.Generator) -> Groups:
-    """Some of the groups with other widths and channels."""
+def _resized(groups: Groups, scheme: str, settings: TrainingSettings, generator: torch.Generator) -> Groups:
+    """Some of the groups with other widths and channels, as far as their requirement stays known."""
     count = len(groups.requirement_bytes)
     if not settings.resized_share:
         return groups
     octaves = torch.rand(2, count, generator=generator, dtype=torch.float64) * 2 - 1
+    if scheme != "lbdf":
+        octaves[0] = (octaves[0] > 0).double()
     octaves *= torch.rand(count, generator=generator) < settings.resized_share
-    return groups.resized(*octaves.exp2())
+    return (groups.resized if scheme == "lbdf" else groups.rescaled)(*octaves.exp2())
 
 
 def _buffers(

@@ -33,14 +33,16 @@ def train_explainers(
     facts: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Train PGExplainer and RG-Explainer (``kinds``); write lbdf_pg and lbdf_rg (.safetensors, .json) to ``output``.
+    """Train PGExplainer and RG-Explainer (``kinds``); write SCHEME_pg and SCHEME_rg (.safetensors, .json)
+    to ``output``, the scheme being that of the dataset.
 
     They learn from the invalid ones of the groups at ``positions`` in ``dataset`` (those that the classifier learned
     from) and explain the ``classifier`` at that path (.safetensors; default: the shipped one). ``facts`` join the
     cards, which are returned by kind. Raises ExplainerError if nothing can be learned, FusionError if a file cannot
     be written.
     """
-    model, sha256 = load_classifier(path=classifier), load_card(path=classifier)["sha256"]
+    scheme = dataset.scheme
+    model, sha256 = load_classifier(scheme, classifier), load_card(scheme, classifier)["sha256"]
     last = {"pg": 0.0, "rg": 0.0}
 
     def note(kind: str) -> Callable[[int, int, float], None]:
@@ -64,5 +66,5 @@ def train_explainers(
         make, epochs, name = makers[kind]
         module = make()
         own = {"epochs": epochs, "seed": seed, name: round(last[kind], 5), **(facts or {})}
-        cards[kind] = save_explainer(module, Path(output) / f"lbdf_{kind}.safetensors", kind, sha256, own)
+        cards[kind] = save_explainer(module, Path(output) / f"{scheme}_{kind}.safetensors", kind, sha256, own)
     return cards

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 
 from tvm_fusion.errors import ExplainerError
 from tvm_fusion.explainers.checkpoint import load_card, load_classifier, save_checkpoint
+from tvm_fusion.explainers.classifier import ValidityClassifier
 from tvm_fusion.explainers.dataset import GroupDataset, build_dataset, header_of, load_dataset
 from tvm_fusion.explainers.evaluate_classifier import evaluate_classifier
 from tvm_fusion.explainers.explainer_checkpoint import explains
@@ -24,9 +26,12 @@ from tvm_fusion.explainers.train_explainers import KINDS, train_explainers
 from tvm_fusion.files import write_text_atomic
 from tvm_fusion.graph.graph import OperatorGraph
 
+# Names of the files of LBDF; of another scheme its name stands before them.
 DATASET = "groups.npz"
-CHECKPOINT = "lbdf.safetensors"
 HELD_OUT = "held_out_networks.json"
+APART = "groups_apart.npz"
+# Networks that are only measured: plans of each.
+APART_PLANS = 20
 # A network held out is only measured: its classifier is trained for this part of the epochs.
 HELD_OUT_SHARE = 1 / 4
 
@@ -43,18 +48,23 @@ def train_in_folder(
     explainers: bool = True,
     about: Mapping[str, Any] | None = None,
     report: Report = print,
+    scheme: str = "lbdf",
+    apart: Sequence[OperatorGraph] = (),
 ) -> dict[str, Any]:
-    """Sample groups of ``graphs``, train a classifier, measure it on held-out groups; its card.
+    """Sample groups of ``graphs``, train a classifier of ``scheme``, measure it on held-out groups; its card.
 
-    Writes DATASET, CHECKPOINT with its card, and, one network after another, HELD_OUT: figures of classifiers that
-    never saw a group of that network. With ``explainers`` also trained PGExplainer and RG-Explainer of that classifier
-    (lbdf_pg, lbdf_rg). Run again with the same arguments it goes on where it was stopped. ``about``
+    Writes DATASET, SCHEME.safetensors with its card, and, one network after another, HELD_OUT: figures of classifiers
+    that never saw a group of that network. ``apart``: networks that nothing is learned from and that the classifier is
+    only measured on (APART). With ``explainers`` also trained PGExplainer and RG-Explainer of that classifier
+    (SCHEME_pg, SCHEME_rg). Run again with the same arguments it goes on where it was stopped. ``about``
     (command, environment) joins the card. Raises ExplainerError for data too small, FusionError where nothing can
     be written.
     """
     folder = Path(folder)
     about = about or {}
-    dataset = _dataset(folder / DATASET, graphs, plans, settings.seed, about, report)
+    checkpoint = folder / f"{scheme}.safetensors"
+    header = header_of(graphs, plans, settings.seed, command=str(about.get("command", "")), scheme=scheme)
+    dataset = _dataset(folder / file_name(DATASET, scheme), graphs, header, report)
     tensors = GroupTensors(dataset)
     seen = sorted({OPERATOR_TYPES[int(number)] for number in set(dataset.facts[:, 0].tolist())})
     facts = {
@@ -64,24 +74,36 @@ def train_in_folder(
         "threads": torch.get_num_threads(),
         **about,
     }
-    card = _trained(folder / CHECKPOINT, dataset, tensors, settings, facts, report)
-    if held_out_networks:
-        figures = _held_out(folder / HELD_OUT, dataset, tensors, settings, facts, report)
-        card["metrics"]["held_out_networks"] = figures
-        own = {key: card[key] for key in ("metrics", "seconds", *facts)}
-        card = save_checkpoint(load_classifier(path=folder / CHECKPOINT), folder / CHECKPOINT, facts=own)
+    card = _trained(checkpoint, dataset, tensors, settings, facts, report)
     if explainers:
         _train_explainers(folder, dataset, settings, {"data": facts["data"], **about}, report)
+    if held_out_networks:
+        path = folder / file_name(HELD_OUT, scheme)
+        card["metrics"]["held_out_networks"] = _held_out(path, dataset, tensors, settings, facts, report)
+    if apart:
+        header = header_of(apart, APART_PLANS, settings.seed, command=str(about.get("command", "")), scheme=scheme)
+        others = _dataset(folder / file_name(APART, scheme), apart, header, report, set(dataset.structure.tolist()))
+        card["metrics"]["apart"] = _apart(load_classifier(scheme, checkpoint), others, report)
+    if held_out_networks or apart:
+        own = {key: card[key] for key in ("metrics", "seconds", *facts)}
+        own |= {key: about[key] for key in ("command",) if key in about}
+        card = save_checkpoint(load_classifier(scheme, checkpoint), checkpoint, scheme, own)
     return card
+
+
+def file_name(name: str, scheme: str) -> str:
+    """Name of a file of ``scheme``, so that one folder can hold those of several."""
+    return name if scheme == "lbdf" else f"{scheme}_{name}"
 
 
 def _train_explainers(
     folder: Path, dataset: GroupDataset, settings: TrainingSettings, facts: Mapping[str, Any], report: Report
 ) -> None:
     """The explainers that are trained beforehand, for the classifier of the folder; those that are there stay."""
-    classifier = folder / CHECKPOINT
-    sha256 = load_card(path=classifier)["sha256"]
-    missing = [kind for kind in KINDS if not explains(folder / f"lbdf_{kind}.safetensors", kind, sha256)]
+    scheme = dataset.scheme
+    classifier = folder / f"{scheme}.safetensors"
+    sha256 = load_card(scheme, classifier)["sha256"]
+    missing = [kind for kind in KINDS if not explains(folder / f"{scheme}_{kind}.safetensors", kind, sha256)]
     if not missing:
         report(f"explainers taken from {folder}")
         return
@@ -96,10 +118,13 @@ def _train_explainers(
 
 
 def _dataset(
-    path: Path, graphs: Sequence[OperatorGraph], plans: int, seed: int, about: Mapping[str, Any], report: Report
+    path: Path,
+    graphs: Sequence[OperatorGraph],
+    header: Mapping[str, Any],
+    report: Report,
+    leave_out: Collection[str] = (),
 ) -> GroupDataset:
     """The dataset of the file where that is the one asked for, else a new one."""
-    header = header_of(graphs, plans, seed, command=str(about.get("command", "")))
     if path.exists():
         try:
             found = load_dataset(path)
@@ -109,7 +134,7 @@ def _dataset(
             if {**found.header, "command": ""} == {**header, "command": ""}:
                 report(f"{len(found)} groups taken from {path}")
                 return found
-    dataset = build_dataset(graphs, header)
+    dataset = build_dataset(graphs, header, leave_out)
     dataset.save(path)
     report(f"{len(dataset)} groups sampled")
     return dataset
@@ -138,8 +163,8 @@ def _trained(
 ) -> dict[str, Any]:
     """The card of the checkpoint at ``path``, trained now unless it is there already."""
     try:
-        card = load_card(path=path)
-        load_classifier(path=path)
+        card = load_card(dataset.scheme, path)
+        load_classifier(dataset.scheme, path)
         if all(card.get(key) == facts[key] for key in ("data", "training")):
             report(f"classifier taken from {path}")
             return card
@@ -151,7 +176,23 @@ def _trained(
         "held_out_groups": scores,
         "validation_groups": evaluate_classifier(classifier, tensors, parts.validation).to_json(),
     }
-    return save_checkpoint(classifier, path, facts={**facts, "seconds": seconds, "metrics": metrics})
+    if dataset.scheme != "lbdf":  # resized groups of LBDF have numbers of 8 bits, others of 16 too
+        metrics["held_out_groups_16_bits"] = evaluate_classifier(
+            classifier, GroupTensors(dataset, 16), parts.test
+        ).to_json()
+    return save_checkpoint(classifier, path, dataset.scheme, {**facts, "seconds": seconds, "metrics": metrics})
+
+
+def _apart(classifier: ValidityClassifier, others: GroupDataset, report: Report) -> dict[str, Any]:
+    """Scores by network of groups that nothing was learned from."""
+    tensors = GroupTensors(others)
+    found: dict[str, Any] = {}
+    for number, name in enumerate(others.networks):
+        positions = np.flatnonzero(others.network == number)
+        if len(positions):
+            found[name] = evaluate_classifier(classifier, tensors, positions).to_json()
+            report(f"apart, {name}: accuracy {found[name]['accuracy']:.4f}, F1 {found[name]['f1']:.4f}")
+    return found
 
 
 def _held_out(

@@ -24,7 +24,7 @@ def check_group(scheme: Scheme, mask: int) -> GroupCost | None:
     """Fast form equal to simulator; nothing impossible said; the brief answer is the long one."""
     sizes, buffer_bytes = Sizes(scheme.graph, scheme.accelerator), scheme.accelerator.buffer_bytes
     fit, cost = scheme.fit(mask), scheme.cost(mask)
-    assert (fit is None) == (cost is None)
+    assert (fit is None) == (cost is None) == (scheme.requirement_bytes(mask) is None)
     if fit is None or cost is None:
         return None
     assert cost.operators == tuple(members(mask))
@@ -34,6 +34,10 @@ def check_group(scheme: Scheme, mask: int) -> GroupCost | None:
         assert fit == (True, cost.dram_bytes, cost.buffer_bytes, cost.recomputed_macs)
     else:
         assert buffer_bytes < fit.buffer_bytes
+    needed = scheme.requirement_bytes(mask)
+    assert needed is not None
+    assert (needed <= buffer_bytes) == cost.valid
+    assert needed <= cost.buffer_bytes
     simulated = scheme.simulate(cost)
     assert simulated.buffer_bytes == cost.buffer_bytes
     assert (simulated.input_bytes, simulated.output_bytes, simulated.weight_bytes) == (

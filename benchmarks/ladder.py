@@ -128,6 +128,29 @@ def page(folder: Path) -> list[str]:
     return lines
 
 
+def summary(folder: Path) -> list[str]:
+    """The README's table: one row a set of schemes, one column a network. Raises NoAnswerError without results."""
+    rows: list[Row] = (read_record(folder / FILE) or {}).get("rows", [])
+    if not rows:
+        raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks.ladder first")
+    places = list(dict.fromkeys((row["network"], row["buffer"]) for row in rows))
+    found = {(row["network"], row["buffer"], row["step"]): row[PRESETS[0]] for row in rows}
+    steps = ["unfused", *(step[0] for step in STEPS if step[2] == "dram")]
+    lines = []
+    for step in steps:
+        line = [step]
+        for place in places:
+            entry = found.get((*place, step))
+            again = (
+                f", {entry['recomputed_percent']:.0f} % again" if entry and entry["recomputed_percent"] >= 0.5 else ""
+            )
+            line.append(f"{entry['network_dram_bytes'] / 1e6:.2f}{again}" if entry else "")
+        lines.append(tuple(line))
+    least = {place: found[(*place, "unfused")]["compulsory_dram_bytes"] for place in places}
+    lines.append(("compulsory", *(f"{least[place] / 1e6:.2f}" for place in places)))
+    return markdown_table(("schemes", *(f"{net}, {buffer}" for net, buffer in places)), lines)
+
+
 HEADER = (
     "schemes", "DRAM MB", "of compulsory", "MACs again", "groups", "Mcycles edge", "mJ edge", "Mcycles gemmini",
     "mJ gemmini", "proven", "s",

@@ -25,6 +25,7 @@ from tvm_fusion.reports.record import read_record
 ROOT = Path(__file__).parent.parent
 MEASURED = Path(__file__).parent / "measured"
 SPEED = Path(__file__).parent / "speed"
+LADDER = Path(__file__).parent / "ladder"
 MAIN = "efficientnet_b3@300"
 
 
@@ -97,9 +98,11 @@ def main(
     readme: Annotated[Path, typer.Option("--readme", help="The file to change.")] = ROOT / "README.md",
     measured: Annotated[Path, typer.Option("--measured", help="Folder of results.json files.")] = MEASURED,
     explained: Annotated[Path, typer.Option("--explained", help="Folder of benchmarks/explain.py.")] = EXPLAINED,
+    steps: Annotated[Path, typer.Option("--ladder", help="Folder of benchmarks/ladder.py.")] = LADDER,
     speed: Annotated[Path, typer.Option("--speed", help="Folder of benchmarks/speed.py.")] = SPEED,
 ) -> int:
     """Bring the README's tables up to the measured results."""
+    from benchmarks import ladder
     from benchmarks.speed_tables import recorded_rows, summary  # which notes the machine as this module does
 
     records = [record for path in sorted(measured.glob("*.json")) if (record := read_record(path)) is not None]
@@ -108,6 +111,7 @@ def main(
         raise FusionError(f"no results of {MAIN} in {str(measured)!r}")
     text = readme.read_text("utf-8")
     text = with_table(text, "savings-table", savings_table(records))
+    text = with_table(text, "ladder-table", ladder.summary(steps))
     text = with_table(text, "results-table", algorithms_table(main_record))
     text = with_table(text, "explained-table", closed_table(Results(explained)))
     text = with_table(text, "speed-table", summary(recorded_rows(speed)))

@@ -25,7 +25,8 @@ Box = tuple[int, ...]
 @dataclass(frozen=True)
 class Access:
     """One load or store of a parameter: its indices, the loops around it (variable, extent), and the events at which
-    it is executed (None: before the first). The loop over blocks is none of the loops: events say which block."""
+    it is executed (None: before the first). The loop over blocks is none of the loops: events say which block.
+    ``outside``: how many of the loops are around that over the events."""
 
     parameter: int
     written: bool
@@ -33,17 +34,32 @@ class Access:
     loops: tuple[tuple[Any, int], ...]
     events: tuple[int, ...] | None
     row: Any
+    outside: int = 0
+
+
+@dataclass(frozen=True)
+class Touch:
+    """One load or store of an allocated buffer: the events at which it is executed, inside the ``section``-th loop over
+    events (both None outside of all)."""
+
+    buffer: Any
+    written: bool
+    events: tuple[int, ...] | None
+    section: int | None
 
 
 @dataclass
 class Accesses:
-    """``buffers`` are the allocations (those of every thread once), ``found`` the accesses of parameters.
+    """``buffers`` are the allocations (those of every thread once), ``found`` the accesses of parameters, ``touches``
+    those of all else; ``sections`` how many loops over events there are, one after another.
 
     ``blocks``: the spans of the program (first event, end) that are executed one after another, by one thread each.
     """
 
     buffers: list[Any] = field(default_factory=list)
     found: list[Access] = field(default_factory=list)
+    touches: list[Touch] = field(default_factory=list)
+    sections: int = 0
     blocks: list[tuple[int, int]] = field(default_factory=list)
 
     def block_of(self, event: int) -> int:
@@ -78,6 +94,7 @@ class _Walk:
         self.names = {param: param.name for param in function.params}
         self.event: Any = None  # where in the program the current event stands
         self.row: Any = None
+        self.outside = 0  # loops around that over events
         self._stmt(function.body, (), None)
         ends = [0, *(end for _, end in self.result.blocks)]
         if ends != [*(first for first, _ in self.result.blocks), len(program)]:
@@ -123,7 +140,10 @@ class _Walk:
             raise UnknownAccessError("its row program is not executed once from the first event to the last")
         self.result.blocks += [(first + k * extent, first + (k + 1) * extent) for k in range(count)]
         inner = tuple(loop for loop in loops if block is None or not loop[0].same_as(block[0]))
+        self.outside = len(inner)
         self._stmt(stmt.body, inner, tuple(range(first, first + count * extent)))
+        self.outside = 0
+        self.result.sections += 1
 
     @staticmethod
     def _executed_from(
@@ -196,8 +216,11 @@ class _Walk:
         events: tuple[int, ...] | None,
     ) -> None:
         if buffer in self.number:
-            access = Access(self.number[buffer], written, tuple(indices), loops, events, self.row)
+            access = Access(self.number[buffer], written, tuple(indices), loops, events, self.row, self.outside)
             self.result.found.append(access)
+        elif buffer not in self.names:
+            section = None if events is None else self.result.sections
+            self.result.touches.append(Touch(buffer, written, events, section))
 
     def _column(self, expr: Any) -> int | None:
         """Which column of the current event ``expr`` is."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tvm import tirx
 
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.multi_pass import MultiPassModel
@@ -96,13 +95,14 @@ class PassFunction(RowFunction):
         self._copies_of, self._loads = {}, {}
         assert isinstance(self.buffers, PassBuffers), "made by _row_buffers"
         loops, first = [], 0
-        for self._number, p in enumerate(self.passes):
-            self.buffers.begin(self._number)
-            happening = self._happening(self._number)
+        for number, p in enumerate(self.passes):
+            self._number = number
+            self.buffers.begin(number)
+            happening = self._happening(number)
             events = sum(i in happening for i, _ in p.events) + (None in happening)
             event, self.row = loop_var("event"), loop_var("row")
             rows = {i: self._of_pass(i, p) for i in happening if i is not None}
-            bodies = [sequence(self._loads[self._number]) if i is None else rows[i] for i in happening]
+            bodies = [sequence(self._loads[number]) if i is None else rows[i] for i in happening]
             loops.append(loop_nest([(event, events)], self._dispatched(table, index(first) + event, bodies)))
             first += events
         return sequence(loops)

@@ -1,9 +1,9 @@
-"""pass_memory: what a group in passes holds on chip at most, moves, and in which passes each of its buffers is there."""
+"""pass_memory: what a group in passes holds on chip at most and moves, and in which passes each buffer is there."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -50,7 +50,9 @@ def _passes(seen: Accesses, buffer: Any, touches: list[Touch]) -> frozenset[int]
     if before:  # what the first image finds comes later in the others, and stays from one image to the next
         return frozenset(range(written[0], seen.sections)) | frozenset(range(_last_before(used, written[0]) + 1))
     first = [touch for touch in inside if touch.section == used[0]]
-    stored, loaded = (_first_event(first, wanted) for wanted in (True, False))
+    stored = _first_event(touch for touch in first if touch.written)
+    # What a condition keeps from being read, such as padding, is no row of the tensor.
+    loaded = _first_event(touch for touch in first if not touch.written and touch.certain)
     if loaded is not None and (stored is None or loaded < stored):
         raise UnknownAccessError(f"{buffer.name!r} is read before it is written: something of the image before")
     return frozenset(range(used[0], used[-1] + 1))
@@ -60,9 +62,9 @@ def _last_before(used: list[int], number: int) -> int:
     return max((k for k in used if k < number), default=-1)
 
 
-def _first_event(touches: list[Touch], written: bool) -> int | None:
-    """When one of the loads (or stores) is first executed, None if never."""
-    return min((touch.events[0] for touch in touches if touch.written == written and touch.events), default=None)
+def _first_event(touches: Iterable[Touch]) -> int | None:
+    """When one of them is first executed, None if never."""
+    return min((touch.events[0] for touch in touches if touch.events), default=None)
 
 
 def peak_bytes(seen: Accesses, lives: list[PassLife]) -> int:
@@ -73,9 +75,7 @@ def peak_bytes(seen: Accesses, lives: list[PassLife]) -> int:
     )
 
 
-def in_one_image(
-    seen: Accesses, program: Array, params: list[Any], weights: Container[int]
-) -> tuple[Accesses, int]:
+def in_one_image(seen: Accesses, program: Array, params: list[Any], weights: Container[int]) -> tuple[Accesses, int]:
     """The accesses with weights loaded as for a single image, and the bytes of weights that further images load."""
     found, more = [], 0
     for access in seen.found:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from tvm_fusion.cost_models.sizes import dtype_bits
@@ -49,11 +49,10 @@ def _passes(seen: Accesses, buffer: Any, touches: list[Touch]) -> frozenset[int]
         return frozenset(range(seen.sections))
     if before:  # what the first image finds comes later in the others, and stays from one image to the next
         return frozenset(range(written[0], seen.sections)) | frozenset(range(_last_before(used, written[0]) + 1))
-    first = [touch for touch in inside if touch.section == used[0]]
-    stored = _first_event(touch for touch in first if touch.written)
+    stored = _first(inside, lambda touch: touch.written)
     # What a condition keeps from being read, such as padding, is no row of the tensor.
-    loaded = _first_event(touch for touch in first if not touch.written and touch.certain)
-    if loaded is not None and (stored is None or loaded < stored):
+    loaded = _first(inside, lambda touch: not touch.written and touch.certain)
+    if loaded < stored:
         raise UnknownAccessError(f"{buffer.name!r} is read before it is written: something of the image before")
     return frozenset(range(used[0], used[-1] + 1))
 
@@ -62,9 +61,10 @@ def _last_before(used: list[int], number: int) -> int:
     return max((k for k in used if k < number), default=-1)
 
 
-def _first_event(touches: Iterable[Touch]) -> int | None:
-    """When one of them is first executed, None if never."""
-    return min((touch.events[0] for touch in touches if touch.events), default=None)
+def _first(touches: list[Touch], wanted: Callable[[Touch], bool]) -> tuple[float, int]:
+    """When a touch that is wanted is first executed: at which event, and where in what happens then."""
+    found = ((touch.events[0], k) for k, touch in enumerate(touches) if touch.events and wanted(touch))
+    return min(found, default=(inf, 0))
 
 
 def peak_bytes(seen: Accesses, lives: list[PassLife]) -> int:

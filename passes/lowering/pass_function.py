@@ -15,7 +15,6 @@ from tvm_fusion.passes.lowering.expressions import index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import element_count
 from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
-from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
@@ -48,10 +47,6 @@ class PassFunction(RowFunction):
         model = MultiPassModel(graph, OWN_WIDTHS)
         cost = model.cost(group.everything, {"split": list(split), "kept": list(kept), "weights": weights})
         self.passes = pass_schedule(model.group(group.everything, mask_of(split), weights == "shared"), mask_of(kept))
-        images = graph.batch
-        few = next((t for t in (*graph.inputs, *graph.operators) if t.batch != images), None)
-        if few is not None:
-            raise NotLowered(few.name, f"it is one for all {images} images of a batch")
         self._number = 0  # of the pass that is being written
         self._copies_of: dict[tuple[int, int, int], Any] = {}  # of weights: by operator, operand, pass that loads it
         self._loads: dict[int, list[Any]] = {}  # by pass what loads its weights

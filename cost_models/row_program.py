@@ -5,24 +5,29 @@ It replays the schedule of the method for code generation; the cost models only 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from tvm_fusion.graph.graph import OperatorGraph, demand_order, members
 
 Event = tuple[int, int]
 
 
-def row_program(graph: OperatorGraph, mask: int) -> list[Event]:
+def row_program(graph: OperatorGraph, mask: int, written: Collection[int] | None = None) -> list[Event]:
     """(tensor, row) for every row of every tensor that group ``mask`` loads (tensor from outside) or makes.
 
+    ``written``: the tensors of which every row is made to be written; without it all that are needed outside.
     Rows of a tensor come in order without gaps. What nobody inside demands of a written or an outside tensor comes
     last, as in :mod:`tvm_fusion.cost_models.simulator`.
     """
-    return _Replay(graph, mask).events()
+    return _Replay(graph, mask, written).events()
 
 
 class _Replay:
-    def __init__(self, graph: OperatorGraph, mask: int) -> None:
+    def __init__(self, graph: OperatorGraph, mask: int, written: Collection[int] | None) -> None:
         self.graph = graph
         self.inside = list(members(mask))
+        outputs = (i for i in self.inside if graph.successor_masks[i] & ~mask or i in graph.outputs)
+        self.written = set(outputs if written is None else written)
         self.mask = mask
         operands = {operand for i in self.inside for operand in graph.operators[i].inputs}
         outside = [operand for operand in operands if operand < 0 or not mask >> operand & 1]
@@ -49,7 +54,7 @@ class _Replay:
                 if not (height == 1 < steps and step < steps - 1):
                     self._make_up_to(i, -(-(step + 1) * height // steps) - 1)
         for i in self.inside:
-            if successors[i] & ~self.mask or i in self.graph.outputs:
+            if i in self.written:
                 self._make_up_to(i, self.height[i] - 1)
         for i in self.outside:
             self._make_up_to(i, self.height[i] - 1)

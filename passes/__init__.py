@@ -19,6 +19,7 @@ from tvm_fusion.passes.fusion_search import FusionSearch
 from tvm_fusion.passes.group_memory import GroupMemory, group_memory
 from tvm_fusion.passes.lower_bands import LowerBands
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
+from tvm_fusion.passes.lower_passes import LowerPasses
 from tvm_fusion.passes.lower_schemes import LowerSchemes
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.normalize import Normalize, normalize
@@ -43,6 +44,7 @@ __all__ = [
     "LowerBands",
     "LowerGroups",
     "LowerLineBuffer",
+    "LowerPasses",
     "LowerSchemes",
     "LoweringWarning",
     "Normalize",

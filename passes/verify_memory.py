@@ -29,8 +29,10 @@ from tvm_fusion.passes.lowering.address_layout import Stay, address_layout, layo
 from tvm_fusion.passes.lowering.band_accesses import band_accesses
 from tvm_fusion.passes.lowering.band_memory import lives, peak_bytes
 from tvm_fusion.passes.lowering.band_memory import moved_bytes as moved_in_bands
+from tvm_fusion.passes.lowering.pass_memory import in_one_image, pass_lives
+from tvm_fusion.passes.lowering.pass_memory import peak_bytes as peak_in_passes
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
-from tvm_fusion.passes.lowering.scheme_writers import BRR
+from tvm_fusion.passes.lowering.scheme_writers import BRR, TWO_PASS
 from tvm_fusion.passes.lowering.vectors import STACK_BYTES
 from tvm_fusion.passes.relax_tools import (
     Array,
@@ -54,6 +56,7 @@ class VerifyMemory:
     each may load the halo of its rows once, and what is counted on chip is what one thread has beside all that they
     share. In BRR what counts is the most that is there at one time: of a tensor the rows of its band, from the step
     that makes or loads it to the last one that reads it; an element of an input or weight may cross once in every band.
+    In two passes or more it is the most that one pass has there, and an element may cross once in every pass.
 
     The functions come back with ``tvm_fusion.memory_map``: [name, address, size] of every buffer at multiples of
     ``alignment`` bytes, where what is there at one time does not overlap, and ``tvm_fusion.accumulator_bytes``, what is
@@ -87,7 +90,7 @@ class VerifyMemory:
     ) -> dict[str, Any]:
         try:
             weights = {k for k, operand in enumerate(attributes[OPERANDS]) if int(operand) == WEIGHT}
-            measure = _in_bands if str(attributes[SCHEME]) == BRR else _row_by_row
+            measure = {BRR: _in_bands, TWO_PASS: _in_passes}.get(str(attributes[SCHEME]), _row_by_row)
             found = measure(function, program, table, weights, self.scope)
         except UnknownAccessError as error:
             raise MemoryMismatchError(f"{name}: {error}") from None
@@ -153,6 +156,16 @@ def _in_bands(function: Any, program: Array, table: int, weights: set[int], scop
         Stay(buffer_bytes(life.buffer), life.first or 0, end if life.last is None else life.last) for life in there
     ]
     return _Found(seen.buffers, [life.buffer for life in there], stays, peak_bytes(seen, there), dram_bytes)
+
+
+def _in_passes(function: Any, program: Array, table: int, weights: set[int], scope: str) -> _Found:
+    """Two passes or more: line buffers are there in their pass, scales and weights as long as passes read them."""
+    seen = accesses(function, program, table, weights)
+    once, more = in_one_image(seen, program, list(function.params), weights)
+    lives_ = pass_lives(seen, scope)
+    dram_bytes = _dram_bytes(function, once, program) + more
+    on_chip, stays = [life.buffer for life in lives_], [life.stay for life in lives_]
+    return _Found(seen.buffers, on_chip, stays, peak_in_passes(seen, lives_), dram_bytes)
 
 
 def _programs(mod: IRModule) -> dict[str, tuple[int, Array]]:

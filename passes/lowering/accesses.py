@@ -15,7 +15,7 @@ from tvm_ffi import structural_equal
 
 from tvm_fusion.cost_models.sizes import bytes_of
 from tvm_fusion.passes.lowering.access_terms import UnknownAccessError, decides, deciding_operands, linear
-from tvm_fusion.passes.lowering.expressions import as_int, parts, simplified, uses
+from tvm_fusion.passes.lowering.expressions import as_int, operands, parts, simplified, uses
 from tvm_fusion.passes.lowering.statements import children, expressions, statements
 from tvm_fusion.passes.relax_tools import Array
 
@@ -25,7 +25,8 @@ Box = tuple[int, ...]
 @dataclass(frozen=True)
 class Access:
     """One load or store of a parameter: its indices, the loops around it (variable, extent), and the events at which
-    it is executed (None: before the first). The loop over blocks is none of the loops: events say which block."""
+    it is executed (None: before the first). The loop over blocks is none of the loops: events say which block.
+    ``outside``: how many of the loops are around that over the events."""
 
     parameter: int
     written: bool
@@ -33,17 +34,33 @@ class Access:
     loops: tuple[tuple[Any, int], ...]
     events: tuple[int, ...] | None
     row: Any
+    outside: int = 0
+
+
+@dataclass(frozen=True)
+class Touch:
+    """One load or store of an allocated buffer: the events at which it is executed, inside the ``section``-th loop over
+    events (both None outside of all). ``certain``: no other condition decides whether it is."""
+
+    buffer: Any
+    written: bool
+    events: tuple[int, ...] | None
+    section: int | None
+    certain: bool
 
 
 @dataclass
 class Accesses:
-    """``buffers`` are the allocations (those of every thread once), ``found`` the accesses of parameters.
+    """``buffers`` are the allocations (those of every thread once), ``found`` the accesses of parameters, ``touches``
+    those of all else; ``sections`` how many loops over events there are, one after another.
 
     ``blocks``: the spans of the program (first event, end) that are executed one after another, by one thread each.
     """
 
     buffers: list[Any] = field(default_factory=list)
     found: list[Access] = field(default_factory=list)
+    touches: list[Touch] = field(default_factory=list)
+    sections: int = 0
     blocks: list[tuple[int, int]] = field(default_factory=list)
 
     def block_of(self, event: int) -> int:
@@ -78,6 +95,8 @@ class _Walk:
         self.names = {param: param.name for param in function.params}
         self.event: Any = None  # where in the program the current event stands
         self.row: Any = None
+        self.outside = 0  # loops around that over events
+        self.certain = True
         self._stmt(function.body, (), None)
         ends = [0, *(end for _, end in self.result.blocks)]
         if ends != [*(first for first, _ in self.result.blocks), len(program)]:
@@ -123,7 +142,10 @@ class _Walk:
             raise UnknownAccessError("its row program is not executed once from the first event to the last")
         self.result.blocks += [(first + k * extent, first + (k + 1) * extent) for k in range(count)]
         inner = tuple(loop for loop in loops if block is None or not loop[0].same_as(block[0]))
+        self.outside = len(inner)
         self._stmt(stmt.body, inner, tuple(range(first, first + count * extent)))
+        self.outside = 0
+        self.result.sections += 1
 
     @staticmethod
     def _executed_from(
@@ -140,7 +162,7 @@ class _Walk:
         return first, (others[0] if others else None)
 
     def _branch(self, stmt: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
-        condition = stmt.condition
+        condition, certain = stmt.condition, self.certain
         bound = as_int(getattr(condition, "b", None))
         if (
             events is not None
@@ -160,11 +182,13 @@ class _Walk:
             above = tuple(event for event in events if self.program[event, 1] != bound)
         elif self._on_chip(stmt):
             below = above = events or ()
+            self.certain = False
         else:
             raise UnknownAccessError(f"it has a condition that is not known before it runs: {condition}")
         self._stmt(stmt.then_case, loops, below)
         if stmt.else_case is not None:
             self._stmt(stmt.else_case, loops, above)
+        self.certain = certain
 
     def _on_chip(self, stmt: Any) -> bool:
         """Whether a statement touches no parameter, so that it does not matter how often it is executed."""
@@ -175,13 +199,22 @@ class _Walk:
         )
 
     def _expr(self, expr: Any, loops: tuple[tuple[Any, int], ...], events: tuple[int, ...] | None) -> None:
-        for part in parts(expr):
-            if isinstance(part, TensorLoad):
-                self._record(part.source, list(part.indices), False, loops, events)
-            elif isinstance(part, Var) and part in self.names:
-                raise UnknownAccessError(f"parameter {self.names[part]!r} is handed on as an address")
-            elif decides(part) and any(self._reads(inner) for inner in deciding_operands(part)[1:]):
-                raise UnknownAccessError(f"it has a condition that is not known before it runs: {part}")
+        if isinstance(expr, TensorLoad):
+            self._record(expr.source, list(expr.indices), False, loops, events)
+        elif isinstance(expr, Var) and expr in self.names:
+            raise UnknownAccessError(f"parameter {self.names[expr]!r} is handed on as an address")
+        if not decides(expr):
+            for part in operands(expr):
+                self._expr(part, loops, events)
+            return
+        first, *others = deciding_operands(expr)
+        if any(map(self._reads, others)):
+            raise UnknownAccessError(f"it has a condition that is not known before it runs: {expr}")
+        self._expr(first, loops, events)
+        certain, self.certain = self.certain, False
+        for part in others:
+            self._expr(part, loops, events)
+        self.certain = certain
 
     def _reads(self, expr: Any) -> bool:
         """Whether an expression reads a parameter."""
@@ -196,8 +229,11 @@ class _Walk:
         events: tuple[int, ...] | None,
     ) -> None:
         if buffer in self.number:
-            access = Access(self.number[buffer], written, tuple(indices), loops, events, self.row)
+            access = Access(self.number[buffer], written, tuple(indices), loops, events, self.row, self.outside)
             self.result.found.append(access)
+        elif buffer not in self.names:
+            section = None if events is None else self.result.sections
+            self.result.touches.append(Touch(buffer, written, events, section, self.certain))
 
     def _column(self, expr: Any) -> int | None:
         """Which column of the current event ``expr`` is."""

@@ -111,6 +111,11 @@ class OnChipWriter(GroupWriter):
         if elements == 1:
             return dram
         copy = self.buffers.on_chip(f"weight_{i}_{k}", elements, str(dram.dtype), self.options.scope)
+        self.start.append(self._whole_weight(dram, copy))
+        return copy
+
+    def _whole_weight(self, dram: Any, copy: Any) -> Any:
+        """The statement that loads a weight."""
         shape = [int(size) for size in dram.shape]
         loops = [(loop_var(f"w{axis}"), size) for axis, size in enumerate(shape)]
 
@@ -118,8 +123,7 @@ class OnChipWriter(GroupWriter):
             places = [values.get(var, var) for var, _ in loops]
             return BufferStore(copy, dram[tuple(places)], [flat(shape, places)])
 
-        self.start.append(self._copies(loops, str(dram.dtype), copied))
-        return copy
+        return self._copies(loops, str(dram.dtype), copied)
 
     def _moved(self, i: int, dram: DramTensor, move: Move) -> Any:
         """One row between DRAM and its place on chip."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tvm import tirx
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.line_buffer import LineBufferModel
 from tvm_fusion.cost_models.row_program import row_program
+from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.passes.lowering.expressions import INDEX, index
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
@@ -32,8 +33,9 @@ class RowFunction(OnChipWriter):
         functions: Mapping[int, OperatorFunction],
         result_shapes: list[tuple[int, ...]],
         options: LoweringOptions,
+        cost: GroupCost | None = None,
     ) -> None:
-        cost = LineBufferModel(group.graph, OWN_WIDTHS).cost(group.everything)
+        cost = cost or LineBufferModel(group.graph, OWN_WIDTHS).cost(group.everything)
         super().__init__(group, functions, result_shapes, options, cost)
 
     def _program(self) -> Array:
@@ -71,15 +73,18 @@ class RowFunction(OnChipWriter):
 
     def _event(self, i: int) -> Any:
         """What happens when a row of tensor ``i`` is made (or loaded)."""
-        statements = [self._made(i)]
-        if i in self.results:
-            statements.append(self._stored(i))
-        for c in self.graph.consumers[i]:
+        stored = [self._stored(i)] if i in self.results else []
+        return sequence([self._made(i), *stored, *self._added_up(i, self.graph.consumers[i])])
+
+    def _added_up(self, i: int, readers: Iterable[int]) -> list[Any]:
+        """What adds a row of tensor ``i`` to the sums of those of its readers that accumulate it."""
+        statements = []
+        for c in readers:
             demand = dict(zip(self.graph.operators[c].inputs, self.graph.operators[c].demands, strict=True))[i]
             if demand.kind == "accumulate":
                 start, add = self.rows[c].add(self.row, self._image, self._loader(c), self.buffers.scratch)
                 statements += [tirx.IfThenElse(self.row == index(0), start, None), add]
-        return sequence(statements)
+        return statements
 
     def _made(self, i: int) -> Any:
         return self._moved(i, self.outside[i], Move.LOAD) if i < 0 else self._make_row(i)

@@ -14,8 +14,10 @@ from tvm_fusion.passes.lowering.layer_function import LayerFunction
 from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
+from tvm_fusion.passes.lowering.pass_function import PassFunction
 
 LBDF, BRR, LAYER = "lbdf", "brr", "layer"
+TWO_PASS = "two-pass"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ def _bands(inputs: WriterInputs) -> GroupWriter:
     return BandFunction(*inputs.first, int(inputs.parameters["bands"]), inputs.own_ids(inputs.parameters["kept"]))
 
 
+def _passes(inputs: WriterInputs) -> GroupWriter:
+    chosen = inputs.parameters
+    split, kept = inputs.own_ids(chosen["split"]), inputs.own_ids(chosen["kept"])
+    return PassFunction(*inputs.first, split, kept, str(chosen["weights"]))
+
+
 @dataclass(frozen=True)
 class SchemeWriter:
     """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is
@@ -64,5 +72,6 @@ class SchemeWriter:
 SCHEME_WRITERS: dict[str, SchemeWriter] = {
     LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first)),
     BRR: SchemeWriter(_bands),
+    TWO_PASS: SchemeWriter(_passes),
     LAYER: SchemeWriter(_layer, on_chip=False),
 }

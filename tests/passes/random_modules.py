@@ -61,8 +61,11 @@ def executed(step: Step, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 @st.composite
-def networks(draw: Draw, max_steps: int = 12) -> Network:
-    """Networks of 1 to ``max_steps`` steps on one to three inputs, all with one batch of 1 to 3."""
+def networks(draw: Draw, max_steps: int = 12, chains: bool = False) -> Network:
+    """Networks of 1 to ``max_steps`` steps on one to three inputs, all with one batch of 1 to 3.
+
+    ``chains``: maps, of which some are multiplied by a function of their own mean, at least one if all goes well.
+    """
     batch = draw(st.sampled_from((1, 1, 1, 2, 3)))
     sizes = st.sampled_from(SIZES)
     shapes: list[Shape] = []
@@ -70,9 +73,12 @@ def networks(draw: Draw, max_steps: int = 12) -> Network:
     for _ in range(draw(st.sampled_from((1, 1, 1, 2, 3)))):
         choices = (common, common, (draw(st.integers(1, 6)), draw(sizes), draw(sizes)), (common[0], 1, 1))
         shapes.append((batch, *draw(st.sampled_from(choices))))
-    if draw(st.integers(0, 7)) == 0:
+    if not chains and draw(st.integers(0, 7)) == 0:
         shapes = [(batch, draw(st.integers(2, 13)), draw(st.integers(1, 8)))]  # tokens
-    writer = _Writer(draw, shapes)
+    writer = _Writer(draw, shapes, *((CHAINED, 50) if chains else (DRAWN, 2)))
+    if chains:
+        writer.step("conv")
+        writer.step("gate")
     for _ in range(draw(st.integers(1, max_steps))):
         writer.step()
     return writer.network(tuple(shapes))
@@ -81,14 +87,16 @@ def networks(draw: Draw, max_steps: int = 12) -> Network:
 class _Writer:
     """Draws steps one after another; torch executes each at once, which says the shapes."""
 
-    def __init__(self, draw: Draw, shapes: list[Shape]) -> None:
+    def __init__(self, draw: Draw, shapes: list[Shape], kinds: tuple[str, ...], most_seed: int) -> None:
         self.draw = draw
+        self.kinds = kinds
+        self.most_seed = most_seed
         self.tensors = [torch.from_numpy(v).double() for v in Network(tuple(shapes), (), ()).arrays()]
         self.inputs = len(shapes)
         self.steps: list[Step] = []
 
-    def step(self) -> None:
-        kind = self.draw(st.sampled_from(DRAWN))
+    def step(self, kind: str | None = None) -> None:
+        kind = kind or self.draw(st.sampled_from(self.kinds))
         found = DRAWERS[kind](self)
         if found is None:
             return
@@ -128,8 +136,8 @@ class _Writer:
         return found
 
     def seed(self) -> int:
-        """Few of them: equal weights are one constant of the module, which several operators then share."""
-        return self.draw(st.integers(0, 2))
+        """If few of them: equal weights are one constant of the module, which several operators then share."""
+        return self.draw(st.integers(0, self.most_seed))
 
     def pair(self, choices: tuple[int, ...]) -> tuple[int, int]:
         one = self.draw(st.sampled_from(choices))
@@ -438,3 +446,4 @@ DRAWERS: dict[str, Callable[[_Writer], Drawn]] = {
     "broadcast": _broadcast,
 }
 DRAWN = (*DRAWERS, "conv", "conv", "conv", "activation", "activation", "binary", "binary", "dense")
+CHAINED = (*DRAWN, *("gate", "gate", "conv", "binary", "reduce") * 5)

@@ -28,6 +28,8 @@ from tvm_fusion.passes.lowering.vectors import Vectors
 Load = Callable[[Any, list[Any]], Any]
 Store = Callable[[list[Any], Any], Any]
 Scratch = Callable[[str, tuple[int, ...], str], Any]
+# From indices of a step's buffer to those of the buffer where its values are.
+Home = Callable[[list[Any]], list[Any]]
 # Of narrower elements as many go at a time as of these, in which most of them are computed.
 _LEAST_BITS = 32
 
@@ -44,13 +46,16 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The buffer of a step's values: without ``lacking`` axes, below ``part``."""
+    """The buffer of a step's values: without ``lacking`` axes, below ``part``; or where ``home`` says."""
 
     buffer: Any
     lacking: frozenset[int]
     part: tuple[Any, ...] = ()
+    home: Home | None = None
 
     def at(self, places: list[Any]) -> list[Any]:
+        if self.home is not None:
+            return self.home(places)
         return [*self.part, *([place for axis, place in enumerate(places) if axis not in self.lacking] or [index(0)])]
 
 
@@ -68,6 +73,7 @@ class OperatorRows:
     accumulated: Any = None
     accumulated_axis: int | None = None
     accumulated_rows: int = 1
+    unit: str = "row"  # what rows are, for who is told that they do not go one by one
     steps: list[_Step] = field(init=False)
     _kept: dict[Any, _Kept] = field(init=False, default_factory=dict)
 
@@ -88,6 +94,17 @@ class OperatorRows:
             made.append(self._copied(self.steps[-1], self._values(self.steps[-1], row, image), store))
         return sequence(made)
 
+    @property
+    def adding(self) -> tuple[Block, Any]:
+        """The block that adds up, and its loop over the rows of the accumulated operand."""
+        assert self._added is not None, "an operator that accumulates nothing"
+        return self._added.block, self._adding
+
+    def keep_sums(self, buffer: Any, home: Home) -> None:
+        """Add up in ``buffer``, at the places that ``home`` says, from now on."""
+        block, _ = self.adding
+        self._kept[block.buffer] = _Kept(buffer, frozenset(), (), home)
+
     def add(self, row: Any, image: Any, load: Load, scratch: Scratch, part: tuple[Any, ...] = ()) -> tuple[Any, Any]:
         """The statements that start the sums, and that add row ``row`` of the accumulated operand.
 
@@ -95,7 +112,8 @@ class OperatorRows:
         """
         step = self._added
         assert step is not None, "an operator that accumulates nothing"
-        self._kept[step.block.buffer] = self._scratch(step, scratch, part)
+        if step.block.buffer not in self._kept or self._kept[step.block.buffer].home is None:
+            self._kept[step.block.buffer] = self._scratch(step, scratch, part)
         values = self._values(step, index(0), image) | {self._adding: row}
         free, inner = _free(step.block.spatial, values), _free(step.block.reduce, values)
 
@@ -155,7 +173,8 @@ class OperatorRows:
         for kind, axis in axes.items():
             place = None if axis is None else block.indices[axis]
             if place is not None and not isinstance(place, Var):
-                raise self._refusal(f"step {block.name!r} does not make {kind} by {kind}")
+                name = self.unit if kind == "row" else kind
+                raise self._refusal(f"step {block.name!r} does not make {name} by {name}")
             fixed[kind] = place
         return fixed["row"], fixed["image"], frozenset(axis for axis in axes.values() if axis is not None)
 
@@ -166,7 +185,7 @@ class OperatorRows:
             for places in loads(reader.value, block.buffer):
                 exact = [axis for axis, place in enumerate(places) if var is not None and place.same_as(var)]
                 if not exact and var is not None and any(uses(place, var) for place in places):
-                    raise self._refusal(f"step {block.name!r} is read at other rows than it makes")
+                    raise self._refusal(f"step {block.name!r} is read at other {self.unit}s than it makes")
                 found.add(exact[0] if exact else None)
         if len(found) > 1:
             raise self._refusal(f"step {block.name!r} is read in more than one way")
@@ -178,7 +197,7 @@ class OperatorRows:
         places = [(block, places) for block in self.blocks for places in loads(block.value, self.accumulated)]
         axis = self.accumulated_axis
         if axis is None:
-            raise self._refusal("it adds up an operand of one row")
+            raise self._refusal(f"it adds up an operand of one {self.unit}")
         one_by_one = self.operator.height == 1 and all(block is first for block, _ in places)
         single = {var: index(0) for var, extent in first.spatial if extent == 1}  # where a pool of one place stands
         rows = [simplified(substituted(found[axis], single)) for _, found in places]
@@ -186,7 +205,7 @@ class OperatorRows:
             whole = extent == self.accumulated_rows or (extent > self.accumulated_rows and _pads_with_nothing(first))
             if whole and all(row.same_as(var) for row in rows):
                 return var
-        raise self._refusal("it does not add up rows one after another")
+        raise self._refusal(f"it does not add up {self.unit}s one after another")
 
     def _step(self, step: _Step, values: dict[Any, Any], load: Load, store: Store, scratch: Scratch) -> Any:
         block = step.block

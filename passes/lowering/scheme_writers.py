@@ -8,6 +8,8 @@ from typing import Any
 
 from tvm_fusion.passes.attributes import BUFFER_BYTES, OPERATORS, scheme_parameters
 from tvm_fusion.passes.lowering.band_function import BandFunction
+from tvm_fusion.passes.lowering.channel_function import ChannelFunction
+from tvm_fusion.passes.lowering.channel_phases import own_assignment
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter
 from tvm_fusion.passes.lowering.layer_function import LayerFunction
@@ -15,7 +17,7 @@ from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 
-LBDF, BRR, LAYER = "lbdf", "brr", "layer"
+LBDF, BRR, LAYER, STREAMING = "lbdf", "brr", "layer", "channel-streaming"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ def _bands(inputs: WriterInputs) -> GroupWriter:
     return BandFunction(*inputs.first, int(inputs.parameters["bands"]), inputs.own_ids(inputs.parameters["kept"]))
 
 
+def _channels(inputs: WriterInputs) -> GroupWriter:
+    return ChannelFunction(*inputs.first, own_assignment(inputs.group, inputs.attributes))
+
+
 @dataclass(frozen=True)
 class SchemeWriter:
     """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is
@@ -64,5 +70,6 @@ class SchemeWriter:
 SCHEME_WRITERS: dict[str, SchemeWriter] = {
     LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first)),
     BRR: SchemeWriter(_bands),
+    STREAMING: SchemeWriter(_channels),
     LAYER: SchemeWriter(_layer, on_chip=False),
 }

@@ -17,6 +17,7 @@ from tvm_fusion.cost_models.sizes import channel_axis, dtype_bits, output_channe
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.passes.lowering.channel_buffers import ChannelBuffer, ChannelBuffers
 from tvm_fusion.passes.lowering.channel_operator import ChannelOperator, Mode, channel_operator
+from tvm_fusion.passes.lowering.channel_rows import ChannelRows
 from tvm_fusion.passes.lowering.channel_phases import ChannelPhase, ChannelPhases
 from tvm_fusion.passes.lowering.channel_weights import ChannelWeightParts, channel_weights
 from tvm_fusion.passes.lowering.dram import DramTensor
@@ -27,7 +28,7 @@ from tvm_fusion.passes.lowering.loops import counter, loop_nest, loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE, Move, OnChipWriter
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
-from tvm_fusion.passes.lowering.operator_rows import OperatorRows
+from tvm_fusion.passes.lowering.operator_rows import Home, OperatorRows
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.row_buffers import element_of
 from tvm_fusion.passes.lowering.statements import sequence
@@ -130,9 +131,7 @@ class ChannelFunction(OnChipWriter):
         """What an operator does before channels come."""
         how, self.row = self.modes[i], index(0)
         if how.mode is Mode.SUM:
-            block, _ = how.rows.adding
-            place, shape = self.buffers.of(i), tuple(int(size) for size in block.buffer.shape)
-            how.rows.keep_sums(place.buffer, lambda places: list(place.at(shape, places, self._image)))
+            how.rows.keep_sums(*self._home(i, how.rows.adding[0].buffer))
             load = self._loader(i, weights.every, index(0))
             return [how.rows.add(index(0), self._image, load, self.buffers.scratch)[0]]
         load = self._loader(i, weights.every, index(0))
@@ -165,9 +164,16 @@ class ChannelFunction(OnChipWriter):
             return [arrival.channel(self.row, self._images(i), load, store, lanes) for arrival in here]
         if end > max(how.cuts):
             return []
+        if isinstance(how.rows, ChannelRows):
+            how.rows.keep_result(*self._home(i, how.rows.steps[-1].block.buffer))
         if how.mode is Mode.SUM:
             return [*copied, how.rows.add(self.row, self._image, load, scratch)[1]]
         return [*copied, how.rows.make(self.row, self._image, load, store, scratch)]
+
+    def _home(self, i: int, own: Any) -> tuple[Any, Home]:
+        """The buffer of a result, and where it has the elements of ``own``, a buffer of the operator's function."""
+        place, shape = self.buffers.of(i), tuple(int(size) for size in own.shape)
+        return place.buffer, lambda places: list(place.at(shape, places, self._image))
 
     def _finished(self, i: int, weights: ChannelWeightParts) -> list[Any]:
         """What an operator does when all channels have come."""

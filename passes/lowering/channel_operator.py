@@ -15,6 +15,7 @@ from tvm_fusion.graph.operator import Operator, Tensor
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.channel_arrivals import Arrival, channel_arrivals
 from tvm_fusion.passes.lowering.channel_phases import by_channels
+from tvm_fusion.passes.lowering.channel_rows import ChannelRows
 from tvm_fusion.passes.lowering.expressions import loads
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_rows import OperatorRows
@@ -58,7 +59,7 @@ def channel_operator(
     """
     channels = output_channels(operator)
     if not at_end:
-        rows = OperatorRows(by_channels(operator), blocks, vectors, unit="channel")
+        rows = ChannelRows(by_channels(operator), blocks, vectors, unit="channel")
         return ChannelOperator(Mode.CHANNEL, rows, frozenset((0, channels)))
     whole = replace(operator, row_axis=None)
     passing = [(param, tensor) for param, (operand, tensor) in operands.items() if operand in streams]
@@ -70,7 +71,7 @@ def channel_operator(
         raise NotLowered(operator.name, f"it adds up the channels of {len(passing)} operands ({operator.type})")
     ((param, tensor),) = passing
     axis, count = _channel_axis(param, tensor), output_channels(tensor)
-    rows = OperatorRows(whole, blocks, vectors, param, axis, count, unit="channel")
+    rows = ChannelRows(whole, blocks, vectors, param, axis, count, unit="channel")
     _check_sums(operator, rows)
     return ChannelOperator(Mode.SUM, rows, frozenset((0, count)))
 

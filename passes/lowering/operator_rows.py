@@ -102,8 +102,12 @@ class OperatorRows:
 
     def keep_sums(self, buffer: Any, home: Home) -> None:
         """Add up in ``buffer``, at the places that ``home`` says, from now on."""
-        block, _ = self.adding
-        self._kept[block.buffer] = _Kept(buffer, frozenset(), (), home)
+        assert self._added is not None, "an operator that accumulates nothing"
+        self._keep_at(self._added, buffer, home)
+
+    def _keep_at(self, step: _Step, buffer: Any, home: Home) -> None:
+        """A step's values are in ``buffer``, at the places that ``home`` says."""
+        self._kept[step.block.buffer] = _Kept(buffer, frozenset(), (), home)
 
     def add(self, row: Any, image: Any, load: Load, scratch: Scratch, part: tuple[Any, ...] = ()) -> tuple[Any, Any]:
         """The statements that start the sums, and that add row ``row`` of the accumulated operand.
@@ -121,8 +125,18 @@ class OperatorRows:
             return self._assign(step, inside, self._value(value, inside, load))
 
         start = self._spread(free, values, lambda inside: assigned(step.block.init, inside))
-        # The sums side by side: their order does not change, as each gets its addends one after another.
-        return start, loop_nest(inner, self._spread(free, values, lambda inside: assigned(step.block.value, inside)))
+        return start, self._added_up(step, free, inner, values, load)
+
+    def _added_up(self, step: _Step, free: Loops, inner: Loops, values: dict[Any, Any], load: Load) -> Any:
+        """The statement that adds up a step's values over ``inner`` loops.
+
+        The sums side by side: their order does not change, as each gets its addends one after another.
+        """
+
+        def assigned(inside: dict[Any, Any]) -> Any:
+            return self._assign(step, inside, self._value(step.block.value, inside, load))
+
+        return loop_nest(inner, self._spread(free, values, assigned))
 
     @property
     def combines(self) -> bool:
@@ -220,11 +234,10 @@ class OperatorRows:
         if last:
             return self._pieces(step, free, values, load, store)
         self._kept[block.buffer] = self._scratch(step, scratch)
-        made = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
         if block.init is None:
-            return made
+            return self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
         start = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.init, inside)))
-        return sequence([start, loop_nest(list(block.reduce), made)])
+        return sequence([start, self._added_up(step, free, list(block.reduce), values, load)])
 
     def _pieces(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
         """The result of an elementwise step, range by range where it is made of several tensors."""

@@ -19,11 +19,12 @@ class LowerChannels:
     parameters say.
 
     Tensors that are held whole, one channel of each that passes, and the weights of one channel are in buffers of
-    ``scope``, which share memory where they are not there in one phase (see VerifyMemory); what an operator needs beside
-    them, and a second operand in place, is in scope "global.accumulator". What adds up the channels of a stream does so
-    where its result will be. Weights pass once for every phase and image, outputs are written once. One thread executes
-    a group. Each PrimFunc keeps the group's attributes and takes one more argument, the channels of every phase. A group
-    with an operator that does not go so stays as it is, with a LoweringWarning that names operator and reason.
+    ``scope``, which share memory where they are not there in one phase (see VerifyMemory); what an operator needs
+    beside them, and a second operand in place, is in scope "global.accumulator". What adds up the channels of a stream
+    does so where its result will be. Weights pass once for every phase and image, outputs are written once. One thread
+    executes a group. Each PrimFunc keeps the group's attributes and takes one more argument, the channels of every
+    phase. A group with an operator that does not go so stays as it is, with a LoweringWarning that names operator and
+    reason.
 
     Raises CompileError for a scope that is none of TVM's.
     """

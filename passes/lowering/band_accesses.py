@@ -31,8 +31,8 @@ Conditions = tuple[tuple[Any, bool], ...]
 class Touch:
     """A load or store of ``buffer``, inside loops of (variable, extent), where each of ``conditions`` is true or false.
 
-    ``section`` is the loop over lines of the program (or the phase) that it is in, None before the first, ``step`` which
-    of the statements there, one after another. ``source``: of a store that copies an element the buffer of that.
+    ``section`` is the loop over lines of the program (or the phase) that it is in, None before the first, ``step``
+    which of the statements there, one after another. ``source``: of a store that copies an element the buffer of that.
     """
 
     buffer: Any
@@ -62,7 +62,8 @@ class Section:
 
 @dataclass
 class BandAccesses:
-    """``buffers`` are the allocations, ``touches`` all loads and stores but those of the program, ``weights`` parameters."""
+    """``buffers`` are the allocations, ``touches`` all loads and stores but those of the program; ``weights`` those of
+    the parameters that are."""
 
     program: Array
     table: Any

@@ -1,4 +1,4 @@
-"""channel_arrivals: an operator that moves elements, as what becomes of each channel of its operands when it arrives."""
+"""channel_arrivals: an operator that moves elements, as what becomes of each channel of its operands."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from tvm_fusion.cost_models.sizes import channel_axis, dtype_bits, output_channe
 from tvm_fusion.errors import CostModelError
 from tvm_fusion.passes.lowering.channel_buffers import ChannelBuffer, ChannelBuffers
 from tvm_fusion.passes.lowering.channel_operator import ChannelOperator, Mode, channel_operator
-from tvm_fusion.passes.lowering.channel_rows import ChannelRows
 from tvm_fusion.passes.lowering.channel_phases import ChannelPhase, ChannelPhases
+from tvm_fusion.passes.lowering.channel_rows import ChannelRows
 from tvm_fusion.passes.lowering.channel_weights import ChannelWeightParts, channel_weights
 from tvm_fusion.passes.lowering.dram import DramTensor
 from tvm_fusion.passes.lowering.expressions import index, simplified
@@ -108,7 +109,7 @@ class ChannelFunction(OnChipWriter):
         for i in phase.operators:
             steps += self._started(i, weights[i])
         edges = self._edges(phase)
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in pairwise(edges):
             steps += self._channels(phase, weights, first, end)
         for i in phase.operators:
             steps += self._finished(i, weights[i])

@@ -76,27 +76,46 @@ def _check_shape(touch: Touch) -> None:
 
 def _values(touch: Touch, axis: int) -> Array:
     """Places along an axis that an access may touch; none if they depend on values or are too many to tell."""
-    extents = {var: as_int(extent) for var, extent in touch.loops}
+    extents = {var: as_int(extent) or 0 for var, extent in touch.loops}
     place = touch.indices[axis]
-    variables = [var for var in extents if uses(place, var)]
-    conditions = []
-    waiting = list(touch.conditions)
-    while related := [c for c in waiting if any(uses(c[0], var) for var in variables)]:
-        conditions += related
-        waiting = [c for c in waiting if c not in related]
-        variables = [var for var in extents if var in variables or any(uses(c, var) for c, _ in related)]
-    shape = [extents[var] or 0 for var in variables]
+    variables = _used(place, list(extents))
+    conditions, waiting = [], list(touch.conditions)
+    while True:  # also those that only say something of what others depend on
+        near = [c for c in waiting if not _used(c[0], list(extents)) or _used(c[0], variables)]
+        if not near:
+            break
+        conditions += near
+        waiting = [c for c in waiting if not any(c is other for other in near)]
+        variables = _used_by([place, *(c for c, _ in conditions)], list(extents))
+    shape = [extents[var] for var in variables]
     if math.prod(shape) > _MOST_PLACES:
         return np.zeros(0, np.int64)
     grid = np.meshgrid(*map(np.arange, shape), indexing="ij", sparse=True)
     values = dict(zip(variables, grid, strict=True))
-    there = np.ones(shape, bool)
-    try:
-        for condition, wanted in conditions:
-            there &= np.broadcast_to(evaluated(condition, values, _unknown), shape) == wanted
-        return np.unique(np.broadcast_to(evaluated(place, values, _unknown), shape)[there])
-    except UnknownAccessError:
+    found = _evaluated(place, values, shape)
+    if found is None:
         return np.zeros(0, np.int64)
+    there = np.ones(shape, bool)
+    for condition, wanted in conditions:
+        holds = _evaluated(condition, values, shape)
+        there &= True if holds is None else holds == wanted
+    return np.unique(found[there])
+
+
+def _used(expr: Any, variables: list[Any]) -> list[Any]:
+    return [var for var in variables if uses(expr, var)]
+
+
+def _used_by(every: list[Any], variables: list[Any]) -> list[Any]:
+    return [var for var in variables if any(uses(expr, var) for expr in every)]
+
+
+def _evaluated(expr: Any, values: dict[Any, Any], shape: list[int]) -> Array | None:
+    """The values of an expression for all combinations; None if they depend on what is in memory."""
+    try:
+        return np.broadcast_to(np.asarray(evaluated(expr, values, _unknown)), shape)
+    except UnknownAccessError:
+        return None
 
 
 def _unknown(buffer: Any, _indices: list[Any]) -> Any:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
-from tvm.ir.prim import expr as prim
 from tvm_ffi import structural_equal
 
 from tvm_fusion.passes.lowering.expressions import index, loads, simplified, substituted, uses
@@ -51,7 +50,7 @@ class ChannelRows(OperatorRows):
         block, last = step.block, self.steps[-1].block
         readers = [other for other in self.blocks if other is not block and loads(other.value, block.buffer)]
         alike = str(block.buffer.dtype) == self.operator.dtype
-        if not alike or any(other is not last for other in readers) or last.reduce and last is not block:
+        if not alike or any(other is not last for other in readers) or (last.reduce and last is not block):
             return False
         own = list(last.indices)
         found = [] if last is block else loads(last.value, block.buffer)

@@ -23,8 +23,8 @@ New = Callable[[int, str], Any]
 
 @dataclass(frozen=True)
 class ChannelWeightParts:
-    """By parameter of the operator's function. ``passing`` come for each channel; ``last`` after all of them, in the same
-    place: what a sum needs when it is complete."""
+    """By parameter of the operator's function. ``passing`` come for each channel; ``last`` after all of them, in the
+    same place: what a sum needs when it is complete."""
 
     passing: dict[Any, WeightPart]
     last: dict[Any, WeightPart]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 from tvm.ir.prim import expr as prim
@@ -31,8 +31,8 @@ class _Bound:
 
 @dataclass(frozen=True)
 class Cell:
-    """Ranges (first, end) of some spatial loops, the taps (values of some reduce loops) that count everywhere there, and
-    what must hold for the values of the other loops."""
+    """Ranges (first, end) of some spatial loops, and the taps (values of some reduce loops) that count everywhere
+    there."""
 
     ranges: dict[Any, tuple[int, int]]
     taps: tuple[Taps, ...]
@@ -153,7 +153,7 @@ def _cells(bounds: list[_Bound], spatial: dict[Any, int], chosen: Sequence[Any],
     cuts = []
     for var in loops:
         edges = sorted({0, spatial[var], *(edge for found in ranges for edge in found[var])})
-        cuts.append([(first, end) for first, end in zip(edges, edges[1:], strict=False)])
+        cuts.append([(first, end) for first, end in pairwise(edges)])
     cells = []
     fixed = [bound for bound in bounds if not any(var in spatial for var in bound.steps)]
     for pieces in product(*cuts):

@@ -12,6 +12,7 @@ from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.access_terms import linear
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import as_int, index, parts, rewritten, simplified, substituted
+from tvm_fusion.passes.lowering.loops import loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.operator_rows import Load, Store
 from tvm_fusion.passes.lowering.pieces import pieces
@@ -65,11 +66,11 @@ def channel_arrivals(
     block = blocks[0]
     found = []
     for piece in pieces(block.value, dict(block.spatial)):
-        shift = {} if piece.var is None else {piece.var: simplified(piece.var + index(piece.first))}
-        loops = tuple(
-            (var, piece.end - piece.first if piece.var is not None and var.same_as(piece.var) else extent)
-            for var, extent in block.spatial
-        )
+        shift, loops = {}, block.spatial
+        if piece.var is not None:  # TVM wants a loop variable to have one range throughout
+            own = loop_var(piece.var.name)
+            shift = {piece.var: own + index(piece.first) if piece.first else own}
+            loops = tuple((own, piece.end - piece.first) if var.same_as(piece.var) else (var, n) for var, n in loops)
         value = substituted(piece.value, shift)
         read = [part for part in parts(value) if isinstance(part, TensorLoad)]
         if len(read) != 1:

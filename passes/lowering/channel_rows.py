@@ -93,10 +93,14 @@ class ChannelRows(OperatorRows):
         loops, moved = [], {}
         for var, extent in free:
             first, end = cell.ranges.get(var, (0, extent))
-            if end - first > 1:
-                loops.append((var, end - first))
-            if first or end - first == 1:
-                moved[var] = var + index(first) if end - first > 1 else index(first)
+            if (first, end) == (0, extent):
+                loops.append((var, extent))
+            elif end - first == 1:
+                moved[var] = index(first)
+            else:  # TVM wants a loop variable to have one range throughout
+                own = loop_var(var.name)
+                loops.append((own, end - first))
+                moved[var] = own + index(first)
 
         def build(inside: dict[Any, Any], lane: Any, count: int) -> Any:
             every = {**values, **inside, **{var: substituted(place, inside) for var, place in moved.items()}}

@@ -93,14 +93,12 @@ class ChannelRows(OperatorRows):
         loops, moved = [], {}
         for var, extent in free:
             first, end = cell.ranges.get(var, (0, extent))
-            if (first, end) == (0, extent):
-                loops.append((var, extent))
-            elif end - first == 1:
+            if end - first == 1:
                 moved[var] = index(first)
-            else:  # TVM wants a loop variable to have one range throughout
-                own = loop_var(var.name)
-                loops.append((own, end - first))
-                moved[var] = own + index(first)
+                continue
+            own = loop_var(var.name)  # TVM wants a loop variable to have one range throughout
+            loops.append((own, end - first))
+            moved[var] = own + index(first) if first else own
 
         def build(inside: dict[Any, Any], lane: Any, count: int) -> Any:
             every = {**values, **inside, **{var: substituted(place, inside) for var, place in moved.items()}}

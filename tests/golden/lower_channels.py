@@ -69,7 +69,7 @@ def expected(
     conv2d_0_weights = T.alloc_buffer((T.int64(3),), scope="global.sram")
     conv2d_2_weights = T.alloc_buffer((T.int64(2),), scope="global.sram")
     T.evaluate(program[T.int64(0), T.int64(0)])
-    for phase in range(T.int64(1)):
+    for _phase in range(T.int64(1)):
         for channel, i2, i0 in T.grid(T.int64(2), T.int64(2), T.int64(1)):
             for lane in T.vectorized(T.int64(2)):
                 input_0_channels[channel, i2 * T.int64(2) + lane + i0] = p0[i0, channel, i2, lane]
@@ -116,7 +116,7 @@ def expected(
                 conv2d_2_channels[v_ax1, vector * T.int64(4) + lane] = (
                     conv2d_2_channels[v_ax1, vector * T.int64(4) + lane] + conv2d_2_weights[v_ax1]
                 )
-    for phase, channel in T.grid(T.int64(1), T.int64(2)):
+    for _phase, channel in T.grid(T.int64(1), T.int64(2)):
         for vector in range(T.int64(1)):
             for lane in T.vectorized(T.int64(4)):
                 input_0_channels[channel, vector * T.int64(4) + lane] = (

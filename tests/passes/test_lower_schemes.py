@@ -9,7 +9,7 @@ from tests.passes.lowering.banded import ROOMY
 from tests.passes.modules import copied
 from tests.passes.networks import named
 from tvm_fusion.graph.plan import Group, PartitionPlan
-from tvm_fusion.passes import FuseByPlan, LowerBands, LowerLineBuffer, LowerSchemes
+from tvm_fusion.passes import FuseByPlan, LowerBands, LowerChannels, LowerLineBuffer, LowerSchemes
 from tvm_fusion.passes.attributes import SCHEME
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 
@@ -28,6 +28,15 @@ def test_each_pass_lowers_its_schemes() -> None:
     assert lowered(LowerLineBuffer()(mod)) == [False, True, True]
     assert lowered(LowerLineBuffer()(LowerBands()(mod))) == [True, True, True]
     assert lowered(LowerSchemes()(mod)) == [True, True, True]
+    tvm.ir.assert_structural_equal(mod, before)
+
+
+def test_channels() -> None:
+    streams = {"phases": [[0, 1, 2], [3, 4]], "resident": [-1, 2, 4]}
+    mod = FuseByPlan(PartitionPlan((Group((0, 1, 2, 3, 4), "channel-streaming", streams),)), ROOMY)(named("residual"))
+    before = copied(mod)
+    for lowering, is_lowered in ((LowerBands(), False), (LowerChannels(), True), (LowerSchemes(), True)):
+        assert isinstance(lowering(mod)["fused_group_0"], tvm.tirx.PrimFunc) == is_lowered
     tvm.ir.assert_structural_equal(mod, before)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from tvm_fusion.passes.lowering.channel_buffers import ChannelBuffer, ChannelBuf
 from tvm_fusion.passes.lowering.channel_operator import ChannelOperator, Mode, channel_operator
 from tvm_fusion.passes.lowering.channel_phases import ChannelPhase, ChannelPhases
 from tvm_fusion.passes.lowering.channel_rows import ChannelRows
-from tvm_fusion.passes.lowering.channel_weights import ChannelWeightParts, channel_weights
+from tvm_fusion.passes.lowering.channel_weights import ChannelWeights, channel_weights
 from tvm_fusion.passes.lowering.dram import DramTensor
 from tvm_fusion.passes.lowering.expressions import index, simplified
 from tvm_fusion.passes.lowering.group import Group
@@ -31,10 +32,13 @@ from tvm_fusion.passes.lowering.on_chip_writer import PROGRAM_DTYPE, Move, OnChi
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.operator_rows import Home, OperatorRows
 from tvm_fusion.passes.lowering.options import LoweringOptions
+from tvm_fusion.passes.lowering.ordered_part import ordered
 from tvm_fusion.passes.lowering.row_buffers import element_of
 from tvm_fusion.passes.lowering.statements import sequence
 from tvm_fusion.passes.lowering.weight_part import WeightPart
-from tvm_fusion.passes.relax_tools import Array
+from tvm_fusion.passes.relax_tools import Array, constant_array
+
+Parts = tuple[dict[Any, WeightPart], dict[Any, WeightPart]]
 
 
 class ChannelFunction(OnChipWriter):
@@ -70,6 +74,19 @@ class ChannelFunction(OnChipWriter):
                 raise NotLowered(tensor.name, "its channels are its images")
         self.modes: dict[int, ChannelOperator] = {}
         super().__init__(group, functions, result_shapes, options, cost)
+        self.weights: dict[int, ChannelWeights] = {}
+        for i in range(len(graph)):
+            constants = {p: w for p, w in self._operands(i).items() if w in group.weights and element_count(p) > 1}
+            found = channel_weights(
+                graph.operators[i], self.blocks[i], self.modes[i], list(constants), partial(self._closest_axis, i)
+            )
+            for param, order in (found.orders or {}).items():
+                self.packed[group.weights[constants[param]]] = ordered(constant_array(constants[param]), order)
+            self.weights[i] = found
+
+    def _closest_axis(self, i: int, param: Any) -> int | None:  # noqa: ARG002
+        """The axis of a weight along which its operator goes by vectors."""
+        return None
 
     def _row_buffers(self) -> ChannelBuffers:
         return ChannelBuffers(self.phases, self.options.scope)
@@ -117,31 +134,28 @@ class ChannelFunction(OnChipWriter):
                 steps.append(self._all_channels(i))
         return tirx.For(loop_var("phase"), index(0), index(1), tirx.ForKind.SERIAL, sequence(steps))
 
-    def _weights(self, i: int) -> ChannelWeightParts:
-        """Where the weights of an operator pass in this phase."""
+    def _weights(self, i: int) -> Parts:
+        """Where the weights of an operator pass in this phase: those of a channel, and what comes after all of them."""
         dram = {p: self._dram_weight(w) for p, w in self._operands(i).items() if w in self.group.weights}
-        dram = {p: buffer for p, buffer in dram.items() if element_count(buffer) > 1}
 
         def new(elements: int, dtype: str) -> Any:
             name = self.buffers.unused(f"{self.graph.operators[i].type.replace('.', '_')}_{i}_weights")
             return self.buffers.on_chip(name, elements, dtype, self.options.scope)
 
-        return channel_weights(self.graph.operators[i], self.blocks[i], self.modes[i], dram, new)
+        return self.weights[i].parts(dram, new)
 
-    def _started(self, i: int, weights: ChannelWeightParts) -> list[Any]:
+    def _started(self, i: int, weights: Parts) -> list[Any]:
         """What an operator does before channels come."""
         how, self.row = self.modes[i], index(0)
         if how.mode is Mode.SUM:
             how.rows.keep_sums(*self._home(i, how.rows.adding[0].buffer))
-            load = self._loader(i, weights.every, index(0))
+            load = self._loader(i, {**weights[0], **weights[1]}, index(0))
             return [how.rows.add(index(0), self._image, load, self.buffers.scratch)[0]]
-        load = self._loader(i, weights.every, index(0))
+        load = self._loader(i, {**weights[0], **weights[1]}, index(0))
         lanes = self._lanes(i)
         return [arrival.everything(self._images(i), load, self._store(i), lanes) for arrival in how.there]
 
-    def _channels(
-        self, phase: ChannelPhase, weights: Mapping[int, ChannelWeightParts], first: int, end: int
-    ) -> list[Any]:
+    def _channels(self, phase: ChannelPhase, weights: Mapping[int, Parts], first: int, end: int) -> list[Any]:
         """The loop over channels ``first`` .. ``end`` - 1."""
         channel = counter("channel", end - first)
         self.row = simplified(index(first) + channel)
@@ -154,10 +168,10 @@ class ChannelFunction(OnChipWriter):
                 steps.append(self._moved(i, self.results[i], Move.STORE))
         return [loop_nest([(channel, end - first)], sequence(steps))] if steps else []
 
-    def _made(self, i: int, weights: ChannelWeightParts, first: int, end: int) -> list[Any]:
+    def _made(self, i: int, weights: Parts, first: int, end: int) -> list[Any]:
         """What an operator does for the current channel, with the weights that it needs for that."""
-        how, load, store = self.modes[i], self._loader(i, weights.every, self.row), self._store(i)
-        copied = self._copied(weights.passing)
+        how, load, store = self.modes[i], self._loader(i, {**weights[0], **weights[1]}, self.row), self._store(i)
+        copied = self._copied(weights[0])
         scratch = self.buffers.scratch
         if how.mode is Mode.MOVE:
             here = [arrival for arrival in how.arriving if arrival.first <= first and end <= arrival.end]
@@ -176,14 +190,14 @@ class ChannelFunction(OnChipWriter):
         place, shape = self.buffers.of(i), tuple(int(size) for size in own.shape)
         return place.buffer, lambda places: list(place.at(shape, places, self._image))
 
-    def _finished(self, i: int, weights: ChannelWeightParts) -> list[Any]:
+    def _finished(self, i: int, weights: Parts) -> list[Any]:
         """What an operator does when all channels have come."""
         how = self.modes[i]
         if how.mode is not Mode.SUM or how.rows.steps[-1].block is how.rows.adding[0]:
             return []
-        load = self._loader(i, weights.every, index(0))
+        load = self._loader(i, {**weights[0], **weights[1]}, index(0))
         made = how.rows.make(index(0), self._image, load, self._store(i), self.buffers.scratch)
-        return [*self._copied(weights.last), made]
+        return [*self._copied(weights[1]), made]
 
     def _copied(self, parts: Mapping[Any, WeightPart]) -> list[Any]:
         """The statements that load a channel's weights."""

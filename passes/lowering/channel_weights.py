@@ -15,99 +15,111 @@ from tvm_fusion.passes.lowering.channel_parts import channel_parts
 from tvm_fusion.passes.lowering.expressions import loads
 from tvm_fusion.passes.lowering.group_writer import element_count
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.lowering.weight_part import WeightPart, part_elements
+from tvm_fusion.passes.lowering.ordered_part import OrderedPart
+from tvm_fusion.passes.lowering.weight_part import WeightPart
 
 # From elements and dtype to a new buffer.
 New = Callable[[int, str], Any]
+# Of fewer elements a channel it does not matter in which order DRAM has them.
+_LEAST_ORDERED = 4
 
 
 @dataclass(frozen=True)
-class ChannelWeightParts:
-    """By parameter of the operator's function. ``passing`` come for each channel; ``last`` after all of them, in the
-    same place: what a sum needs when it is complete."""
+class ChannelWeights:
+    """Weights of several numbers, parameters of the operator's function. ``passing`` come for each channel, which is an
+    axis of theirs (None: all of them at once); ``last`` come after all channels, in the same place: what a sum needs
+    when it is complete. ``orders``: of those that DRAM has channel after channel the axes in their order there.
+    ``room``: elements of the place, where it must be so large."""
 
-    passing: dict[Any, WeightPart]
-    last: dict[Any, WeightPart]
+    passing: dict[Any, int | None]
+    last: tuple[Any, ...] = ()
+    orders: Mapping[Any, tuple[int, ...]] | None = None
+    room: int = 0
 
-    @property
-    def every(self) -> dict[Any, WeightPart]:
-        """Both."""
-        return {**self.passing, **self.last}
+    def parts(self, dram: Mapping[Any, Any], new: New) -> tuple[dict[Any, WeightPart], dict[Any, WeightPart]]:
+        """Parts of ``passing`` and of ``last``, by parameter; ``dram`` has the buffers, ``new`` makes places on chip,
+        one for each dtype."""
+        places: dict[str, Any] = {}
+
+        def place_of(elements: int, dtype: str) -> Any:
+            if dtype not in places:
+                places[dtype] = new(max(elements, self.room), dtype)
+            return places[dtype]
+
+        found = []
+        for params in (list(self.passing), list(self.last)):
+            sizes: dict[str, int] = defaultdict(int)
+            offsets = {}
+            for param in params:
+                offsets[param] = sizes[str(param.dtype)]
+                sizes[str(param.dtype)] += self._elements(param)
+            for dtype, elements in sizes.items():
+                place_of(elements, dtype)
+            found.append({p: self._part(p, dram[p], places[str(p.dtype)], offsets[p]) for p in params})
+        return found[0], found[1]
+
+    def _elements(self, param: Any) -> int:
+        axis = self.passing.get(param)
+        return element_count(param) // (1 if axis is None else int(param.shape[axis]))
+
+    def _part(self, param: Any, dram: Any, place: Any, offset: int) -> WeightPart:
+        shape, axis = tuple(int(size) for size in param.shape), self.passing.get(param)
+        if param in (self.orders or {}):
+            return OrderedPart(dram, place, 1, axis, 0, offset, shape, (self.orders or {})[param])
+        return WeightPart(dram, place, 1, axis, offset=offset)
 
 
 def channel_weights(
-    operator: Operator, blocks: list[Block], how: ChannelOperator, dram: Mapping[Any, Any], new: New
-) -> ChannelWeightParts:
-    """``dram``: by parameter the weights in DRAM, of several numbers each.
+    operator: Operator, blocks: list[Block], how: ChannelOperator, params: list[Any], closest: Callable[[Any], Any]
+) -> ChannelWeights:
+    """How the weights ``params`` of an operator pass. ``closest``: from a parameter to the axis that is to vary first,
+    if one is to.
 
     Raises NotLowered for weights that do not belong to one channel.
     """
     axes: dict[Any, int | None]
+    last: list[Any] = []
+    room = 0
     if how.mode is Mode.SUM:
-        return _of_sums(operator, how, dram, new)
-    if how.mode is Mode.WHOLE or output_channels(operator) == 1:
-        axes = dict.fromkeys(dram)
+        axes, last, room = _of_sums(operator, how, params)
+    elif how.mode is Mode.WHOLE or output_channels(operator) == 1:
+        axes = dict.fromkeys(params)
     else:
-        axes = {**channel_parts(operator, blocks, list(dram)).axes} if dram else {}
-    return ChannelWeightParts(_side_by_side(dram, axes, new), {})
+        axes = {**channel_parts(operator, blocks, params).axes} if params else {}
+    orders = {}
+    for param, axis in axes.items():
+        if axis is not None and element_count(param) // int(param.shape[axis]) >= _LEAST_ORDERED:
+            end = closest(param)
+            others = [k for k in range(len(param.shape)) if k not in (axis, end)]
+            orders[param] = (axis, *others, *([] if end is None else [end]))
+    return ChannelWeights(axes, tuple(last), orders, room)
 
 
-def _of_sums(operator: Operator, how: ChannelOperator, dram: Mapping[Any, Any], new: New) -> ChannelWeightParts:
+def _of_sums(
+    operator: Operator, how: ChannelOperator, params: list[Any]
+) -> tuple[dict[Any, int | None], list[Any], int]:
     """Weights of one input channel; what belongs to output channels comes after the last one."""
     block, var = how.rows.adding
     channels = dict(block.reduce)[var]
     axes: dict[Any, int | None] = {}
-    last = {}
-    for param, buffer in dram.items():
+    last = []
+    for param in params:
         found: set[int | None] = set()
         for places in loads(block.value, param):
             exact = [axis for axis, place in enumerate(places) if place.same_as(var)]
             whole = len(exact) == 1 and int(param.shape[exact[0]]) == channels
             found.add(exact[0] if whole else None)
         if not found:
-            last[param] = buffer
+            last.append(param)
         elif None in found or len(found) > 1:
             raise NotLowered(operator.name, f"its weights do not go channel by channel ({operator.type})")
         else:
             axes[param] = found.pop()
-    dtypes = {str(buffer.dtype) for buffer in dram.values()}
-    if len(dtypes) > 1:
+    if len({str(param.dtype) for param in params}) > 1:
         raise NotLowered(operator.name, f"it adds up channels with weights of several dtypes ({operator.type})")
-    first = {param: dram[param] for param in axes}
-    room = sum(map(element_count, dram.values())) // channels
-    if sum(map(element_count, last.values())) > room:
+    room = sum(map(element_count, params)) // channels
+    if sum(map(element_count, last)) > room:
         raise NotLowered(
             operator.name, f"its constants find no room where the weights of a channel pass ({operator.type})"
         )
-    place = _Lazy(new, room)
-    return ChannelWeightParts(
-        _side_by_side(first, axes, place.new), _side_by_side(last, dict.fromkeys(last), place.new)
-    )
-
-
-class _Lazy:
-    """One place of ``room`` elements for whoever asks."""
-
-    def __init__(self, new: New, room: int) -> None:
-        self._new, self._room = new, room
-        self._found: Any = None
-
-    def new(self, _elements: int, dtype: str) -> Any:
-        if self._found is None:
-            self._found = self._new(self._room, dtype)
-        return self._found
-
-
-def _side_by_side(dram: Mapping[Any, Any], axes: Mapping[Any, int | None], new: New) -> dict[Any, WeightPart]:
-    """Parts of one channel, those of one dtype in one buffer."""
-    sizes: dict[str, int] = defaultdict(int)
-    offsets = {}
-    for param, buffer in dram.items():
-        dtype = str(buffer.dtype)
-        offsets[param] = sizes[dtype]
-        sizes[dtype] += part_elements(buffer, 1, axes[param], 0)
-    places = {dtype: new(elements, dtype) for dtype, elements in sizes.items()}
-    return {
-        param: WeightPart(buffer, places[str(buffer.dtype)], 1, axes[param], offset=offsets[param])
-        for param, buffer in dram.items()
-    }
+    return axes, last, room

@@ -9,6 +9,7 @@ from tvm import tirx
 
 from tvm_fusion.cost_models.sizes import output_channels
 from tvm_fusion.graph.operator import Tensor
+from tvm_fusion.passes.lowering.channel_layouts import channels_together
 from tvm_fusion.passes.lowering.channel_phases import ChannelPhase, ChannelPhases, by_channels
 from tvm_fusion.passes.lowering.expressions import index, simplified
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
@@ -17,11 +18,15 @@ from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, RowBuffer,
 
 @dataclass(frozen=True)
 class ChannelBuffer(RowBuffer):
-    """Channels one after another, ``buffer[channel, element]``: all of them, or the one that passes."""
+    """Channels one after another, ``buffer[channel, element]``: all of them, or the one that passes. ``together``: the
+    channels of an element are closest, ``buffer[element, channel]``."""
+
+    together: bool = False
 
     def at_row(self, row: Any, element: Any) -> tuple[Any, Any]:
         """Where an element of a channel lies."""
-        return (simplified(row) if self.lines > 1 else index(0)), element
+        channel = simplified(row) if self.lines > 1 else index(0)
+        return (element, channel) if self.together else (channel, element)
 
     @property
     def passes(self) -> bool:
@@ -44,6 +49,7 @@ class ChannelBuffers(RowBuffers):
         self._streams: list[dict[int, ChannelBuffer]] = []
         self._scratch: dict[Any, Any] = {}
         self._number = 0
+        self._together = channels_together(phases)
         for phase in phases.phases:
             self._add_residents(phase)
             self._streams.append(self._of_phase(phase))
@@ -63,6 +69,10 @@ class ChannelBuffers(RowBuffers):
         if key not in self._scratch:
             self._scratch[key] = super().scratch(self.unused(name), shape, dtype)
         return self._scratch[key]
+
+    def together(self, operand: int) -> bool:
+        """Whether the channels of an element lie closest together."""
+        return operand in self._together
 
     def _add_residents(self, phase: ChannelPhase) -> None:
         for t in (*phase.loaded, *phase.operators):
@@ -105,10 +115,12 @@ class ChannelBuffers(RowBuffers):
         tensor = by_channels(self.graph.tensor(t))
         name = f"input_{-t - 1}" if t < 0 else f"{self.graph.operators[t].type.replace('.', '_')}_{t}"
         shape = [index(lines), index(_elements(tensor))]
+        together = what == "channels" and t in self._together
+        shape = shape[::-1] if together else shape
         name = self.unused(f"{name}_{what}")
         buffer = tirx.decl_buffer(shape, tensor.dtype, name=name, scope=scope or self.scope)
         self.allocated.append(buffer)
-        return ChannelBuffer(buffer, lines, tensor)
+        return ChannelBuffer(buffer, lines, tensor, together)
 
     def unused(self, name: str) -> str:
         """The name, with a number where an earlier phase has one of its own."""

@@ -23,7 +23,7 @@ from tvm_fusion.passes.lowering.channel_phases import ChannelPhase, ChannelPhase
 from tvm_fusion.passes.lowering.channel_rows import ChannelRows
 from tvm_fusion.passes.lowering.channel_weights import ChannelWeights, channel_weights
 from tvm_fusion.passes.lowering.dram import DramTensor
-from tvm_fusion.passes.lowering.expressions import index, simplified
+from tvm_fusion.passes.lowering.expressions import index, loads, simplified, uses
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import element_count
 from tvm_fusion.passes.lowering.loops import counter, loop_nest, loop_var
@@ -84,9 +84,26 @@ class ChannelFunction(OnChipWriter):
                 self.packed[group.weights[constants[param]]] = ordered(constant_array(constants[param]), order)
             self.weights[i] = found
 
-    def _closest_axis(self, i: int, param: Any) -> int | None:  # noqa: ARG002
-        """The axis of a weight along which its operator goes by vectors."""
-        return None
+    def _closest_axis(self, i: int, param: Any) -> int | None:
+        """The axis of a weight along which its operator goes by vectors, where channels lie together: those of the
+        sums, or those of the operand that it reads."""
+        how, operator = self.modes[i], self.graph.operators[i]
+        block = next((block for block in self.blocks[i] if loads(block.value, param)), None)
+        var = None
+        if how.mode is Mode.SUM and self.buffers.together(i):
+            var = block.indices[channel_axis(operator)] if block is how.rows.adding[0] else None
+        elif how.mode is Mode.CHANNEL and self.phases.kind(i) == "mix" and block is not None:
+            for buffer, value in self._operands(i).items():
+                operand = self.group.operand_of.get(value)
+                if operand is None or not self.buffers.together(operand):
+                    continue
+                for places in loads(block.value, buffer):
+                    inside = [r for r, _ in block.reduce if len(places) > 1 and uses(places[channel_axis(operator)], r)]
+                    var = inside[0] if len(inside) == 1 else None
+        if var is None or block is None:
+            return None
+        axes = {k for places in loads(block.value, param) for k, place in enumerate(places) if place.same_as(var)}
+        return axes.pop() if len(axes) == 1 else None
 
     def _row_buffers(self) -> ChannelBuffers:
         return ChannelBuffers(self.phases, self.options.scope)

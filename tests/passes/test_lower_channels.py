@@ -24,6 +24,7 @@ from tests.golden import lower_channels as golden
 from tests.passes.lowering.banded import ROOMY
 from tests.passes.lowering.streamed import (
     basic_block,
+    channels_together,
     inverted_residual,
     one_by_one,
     scaled,
@@ -107,9 +108,9 @@ class Lowered:
         limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
         return self.groups[True] / max(1, self.groups.total() - limited)
 
-    def check(self, network: Network, plan: PartitionPlan, vector_bytes: int) -> None:
+    def check(self, network: Network, plan: PartitionPlan, vector_bytes: int, together: bool) -> None:
         """Lower, verify, compile, run and compare one plan."""
-        with warnings.catch_warnings(record=True) as caught:
+        with warnings.catch_warnings(record=True) as caught, channels_together(together):
             warnings.simplefilter("always", LoweringWarning)
             lowered = VerifyMemory()(LowerSchemes(vector_bytes=vector_bytes)(FuseByPlan(plan, ROOMY)(network.module())))
         relax.analysis.well_formed(lowered)
@@ -154,7 +155,7 @@ def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
         plans = [whole(graph)]
         plans += [data.draw(partitions(graph))] if len(graph) > 1 else []
         for plan in plans:
-            counted.check(network, data.draw(schemes(graph, plan)), data.draw(WIDTHS))
+            counted.check(network, data.draw(schemes(graph, plan)), data.draw(WIDTHS), data.draw(st.booleans()))
 
     check()
     return counted
@@ -260,6 +261,34 @@ def test_basic_block(phases: list[list[int]]) -> None:
     resident = [-1, 2, 4] if len(phases) == 2 else [-1, 1, 2, 3, 4]
     found = checked(mod, streamed(mod, phases, resident))
     assert int(found[IR_DRAM_BYTES]) == 4 * (2 * 6 * 49 + 2 * (6 * 6 * 9 + 6))
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 64])
+@pytest.mark.parametrize("channels", [32, 37])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_channels_that_lie_together(batch: int, channels: int, vector_bytes: int) -> None:
+    """Small maps of many channels, in phases that read and add them up; as much memory as the other way round."""
+    mod = stepwise(basic_block, (batch, channels, 5, 4))
+    grouped = streamed(mod, [[0, 1, 2], [3, 4]], [-1, 2, 4])
+    found = checked(mod, grouped, vector_bytes)
+    text = LowerChannels(vector_bytes=vector_bytes)(grouped)[NAME].script()
+    for name in ("input_0_channels", "conv2d_2_channels"):
+        assert f"{name} = T.alloc_buffer((T.int64(20), T.int64({channels})), scope" in text
+    weights = channels * channels * 9 + channels
+    assert int(found[IR_DRAM_BYTES]) == 4 * batch * (2 * channels * 20 + 2 * weights)
+    assert int(found[IR_BUFFER_BYTES]) == 4 * 3 * channels * 20  # input, sums and result, in the second phase
+
+
+@pytest.mark.parametrize("phases", [[[0, 1, 2], [3, 4]], [[0, 1], [2], [3], [4]]])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_windows_where_channels_lie_together(kernel: int, phases: list[list[int]]) -> None:
+    def build(emit: Any, x: Any) -> Any:
+        at = emit(op.nn.relu(emit(conv(x, 8, kernel, strides=(1, 2)))))
+        return op.nn.relu(emit(op.nn.max_pool2d(emit(conv(at, 9, kernel, seed=1)), 3, 1, padding=1)))
+
+    mod = stepwise(build, (1, 7, 5, 6))
+    with channels_together():
+        checked(mod, streamed(mod, phases, [-1, 2, 4] if len(phases) == 2 else [-1, 1, 2, 3, 4]))
 
 
 @pytest.mark.parametrize("held", [True, False])

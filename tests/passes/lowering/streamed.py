@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import tvm
 from hypothesis import strategies as st
@@ -27,6 +29,13 @@ def streamed(
     group = Group(tuple(operators or executed), "channel-streaming", parameters)
     left = [Group((i,)) for i in range(len(extract(mod).graph)) if i not in group.operators]
     return FuseByPlan(PartitionPlan((group, *left)), ROOMY)(mod)
+
+
+@contextmanager
+def channels_together(always: bool = True) -> Iterator[None]:
+    """Maps of convolutions lie with their channels together however few these are."""
+    with patch("tvm_fusion.passes.lowering.channel_layouts.LEAST_CHANNELS", 2) if always else nullcontext():
+        yield
 
 
 def one_by_one(graph: OperatorGraph, operators: Sequence[int]) -> ChannelAssignment:

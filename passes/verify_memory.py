@@ -159,6 +159,8 @@ def _in_bands(function: Any, program: Array, table: int, weights: set[int], scop
 def _in_phases(function: Any, program: Array, table: int, weights: set[int], scope: str) -> _Found:
     """Channel streaming: a buffer is there from the phase that first writes it to the last one that uses it."""
     seen = band_accesses(function, program, table, weights, phases=True)
+    if len(seen.sections) != len(program):  # shorter ones would hide what is there at one time
+        raise UnknownAccessError(f"it has {len(seen.sections)} phases, its program {len(program)}")
     dram_bytes = moved_in_bands(seen, list(function.params), weights)
     there = channel_lives(seen, scope)
     stays = [Stay(life.size_bytes, life.first, life.last) for life in there]

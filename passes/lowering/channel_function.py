@@ -73,6 +73,7 @@ class ChannelFunction(OnChipWriter):
             if tensor.batch > 1 and channel_axis(tensor) == 0:
                 raise NotLowered(tensor.name, "its channels are its images")
         self.modes: dict[int, ChannelOperator] = {}
+        self._current = 0  # the operator that is being written
         super().__init__(group, functions, result_shapes, options, cost)
         self.weights: dict[int, ChannelWeights] = {}
         for i in range(len(graph)):
@@ -163,7 +164,7 @@ class ChannelFunction(OnChipWriter):
 
     def _started(self, i: int, weights: Parts) -> list[Any]:
         """What an operator does before channels come."""
-        how, self.row = self.modes[i], index(0)
+        how, self.row, self._current = self.modes[i], index(0), i
         if how.mode is Mode.SUM:
             how.rows.keep_sums(*self._home(i, how.rows.adding[0].buffer))
             load = self._loader(i, {**weights[0], **weights[1]}, index(0))
@@ -187,6 +188,7 @@ class ChannelFunction(OnChipWriter):
 
     def _made(self, i: int, weights: Parts, first: int, end: int) -> list[Any]:
         """What an operator does for the current channel, with the weights that it needs for that."""
+        self._current = i
         how, load, store = self.modes[i], self._loader(i, {**weights[0], **weights[1]}, self.row), self._store(i)
         copied = self._copied(weights[0])
         scratch = self.buffers.scratch
@@ -269,9 +271,10 @@ class ChannelFunction(OnChipWriter):
         return self._copies([(var, tensor.shape[axis]) for axis, var in loops.items()], tensor.dtype, copied)
 
     def _load_operand(self, operand: int, shape: tuple[int, ...], indices: list[Any]) -> Any:
+        reader = self.graph.operators[self._current]
         place = self.buffers.of(operand)
         if isinstance(place, ChannelBuffer) and place.passes:  # only the current channel of it is there
             channel, _ = element_of(place.tensor, shape, indices)
             if not structural_equal(simplified(channel - self.row), index(0)):
-                raise NotLowered(place.tensor.name, "another channel of it is read than the one that passes")
+                raise NotLowered(reader.name, f"it reads another channel than the one that passes ({reader.type})")
         return place.buffer[place.at(shape, indices, self._image)]

@@ -72,7 +72,7 @@ KNOWN_REASONS = (
     "does not make image by image",
     "does not make channel by channel",
     "is read at other channels than it makes",
-    "another channel of it is read than the one that passes",
+    "it reads another channel than the one that passes",
     "it does not add up channels one after another",
     "its operands' channels do not arrive one after another",
     "it streams by channels, and DRAM has another shape of it",

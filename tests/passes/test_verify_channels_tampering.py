@@ -76,6 +76,10 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         ("T.evaluate(program[0, 0])", f"relu_1_channel[0, 0] = T.float32(0)\n{' ' * 4}T.evaluate(program[0, 0])"),
         "'relu_1_channel' is used outside of the phases",
     ),
+    "a phase that is cut in two": (
+        (f"{' ' * 8}for channel in range(4):", f"    for again in range(1):\n{' ' * 8}for channel in range(4):"),
+        "it has 3 phases, its program 2",
+    ),
     "a phase that is executed twice": (("for phase in range(1):", "for phase in range(2):"), "'p1' crosses in part"),
     "more channels than there is room for": (
         (allocated("input_0_channels", 2, 4), allocated("input_0_channels", 1, 4)),

@@ -16,7 +16,7 @@ from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import chooses, index, loads, rewritten, simplified, substituted, uses
-from tvm_fusion.passes.lowering.loops import loop_nest
+from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.pieces import Piece, pieces
 from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE
@@ -243,8 +243,11 @@ class OperatorRows:
         """The result of an elementwise step, range by range where it is made of several tensors."""
         made = []
         for piece in pieces(step.block.value, dict(free)):
-            inner = {} if piece.var is None else {piece.var: piece.var + index(piece.first)}
-            loops = [(var, piece.end - piece.first if var in inner else extent) for var, extent in free]
+            inner, loops = {}, free
+            if piece.var is not None:  # TVM wants a loop variable to have one range throughout
+                own = loop_var(piece.var.name)
+                inner = {piece.var: own + index(piece.first)}
+                loops = [(own, piece.end - piece.first) if var in inner else (var, extent) for var, extent in free]
 
             def stored(inside: dict[Any, Any], piece: Piece = piece, inner: dict[Any, Any] = inner) -> Any:
                 moved = {var: substituted(place, inside) for var, place in inner.items()}

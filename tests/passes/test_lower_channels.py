@@ -330,6 +330,7 @@ CONCATS: dict[str, Any] = {
         [-1, 3],
         [[0, 1, 2, 3]],
     ),
+    "channels at once": (lambda e, x: op.concat([e(op.nn.relu(x)), e(conv(x, 3))], 1), [-1, 0, 1, 2], [[0, 1], [2]]),
     "every channel to a column": (
         lambda e, x: op.nn.relu(e(op.permute_dims(e(op.exp(x)), [0, 3, 2, 1]))),
         [-1, 1, 2],

@@ -80,7 +80,10 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         (f"{' ' * 8}for channel in range(4):", f"    for again in range(1):\n{' ' * 8}for channel in range(4):"),
         "it has 3 phases, its program 2",
     ),
-    "a phase that is executed twice": (("for phase in range(1):", "for phase in range(2):"), "it has .* phases, its program 2"),
+    "a phase that is executed twice": (
+        ("for phase in range(1):", "for phase in range(2):"),
+        "it has .* phases, its program 2",
+    ),
     "more channels than there is room for": (
         (allocated("input_0_channels", 2, 4), allocated("input_0_channels", 1, 4)),
         f"'input_0_channels' is read or written {OUTSIDE}",

@@ -18,6 +18,7 @@ from tvm_fusion.passes.fuse_by_plan import FuseByPlan
 from tvm_fusion.passes.fusion_search import FusionSearch
 from tvm_fusion.passes.group_memory import GroupMemory, group_memory
 from tvm_fusion.passes.lower_bands import LowerBands
+from tvm_fusion.passes.lower_channels import LowerChannels
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.lower_passes import LowerPasses
 from tvm_fusion.passes.lower_schemes import LowerSchemes
@@ -42,6 +43,7 @@ __all__ = [
     "FusionSearch",
     "GroupMemory",
     "LowerBands",
+    "LowerChannels",
     "LowerGroups",
     "LowerLineBuffer",
     "LowerPasses",

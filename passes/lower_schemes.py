@@ -18,7 +18,9 @@ from tvm_fusion.passes.lowering.scheme_writers import SCHEME_WRITERS
 
 @tvm.transform.module_pass(opt_level=0, name="tvm_fusion.LowerSchemes")
 class LowerSchemes:
-    """What LowerLineBuffer, LowerBands and LowerPasses do, together, so that tensors between their groups lie by rows.
+    """What LowerLineBuffer, LowerBands, LowerPasses and LowerChannels do, together.
+
+    Tensors between their groups then lie by rows.
 
     Groups of a scheme without a lowering stay as they are, with a LoweringWarning. Options and errors as those of
     LowerLineBuffer.

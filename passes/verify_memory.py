@@ -29,10 +29,11 @@ from tvm_fusion.passes.lowering.address_layout import Stay, address_layout, layo
 from tvm_fusion.passes.lowering.band_accesses import band_accesses
 from tvm_fusion.passes.lowering.band_memory import lives, peak_bytes
 from tvm_fusion.passes.lowering.band_memory import moved_bytes as moved_in_bands
+from tvm_fusion.passes.lowering.channel_memory import channel_lives
 from tvm_fusion.passes.lowering.pass_memory import in_one_image, pass_lives
 from tvm_fusion.passes.lowering.pass_memory import peak_bytes as peak_in_passes
 from tvm_fusion.passes.lowering.row_buffers import ACCUMULATOR_SCOPE, DEFAULT_SCOPE, REGISTER_SCOPE
-from tvm_fusion.passes.lowering.scheme_writers import BRR, TWO_PASS
+from tvm_fusion.passes.lowering.scheme_writers import BRR, STREAMING, TWO_PASS
 from tvm_fusion.passes.lowering.vectors import STACK_BYTES
 from tvm_fusion.passes.relax_tools import (
     Array,
@@ -57,6 +58,7 @@ class VerifyMemory:
     share. In BRR what counts is the most that is there at one time: of a tensor the rows of its band, from the step
     that makes or loads it to the last one that reads it; an element of an input or weight may cross once in every band.
     In two passes or more it is the most that one pass has there, and an element may cross once in every pass.
+    In channel streaming it is the most of all phases, and an element of an input or weight may cross once in every one.
 
     The functions come back with ``tvm_fusion.memory_map``: [name, address, size] of every buffer at multiples of
     ``alignment`` bytes, where what is there at one time does not overlap, and ``tvm_fusion.accumulator_bytes``, what is
@@ -90,8 +92,7 @@ class VerifyMemory:
     ) -> dict[str, Any]:
         try:
             weights = {k for k, operand in enumerate(attributes[OPERANDS]) if int(operand) == WEIGHT}
-            measure = {BRR: _in_bands, TWO_PASS: _in_passes}.get(str(attributes[SCHEME]), _row_by_row)
-            found = measure(function, program, table, weights, self.scope)
+            found = _MEASURES.get(str(attributes[SCHEME]), _row_by_row)(function, program, table, weights, self.scope)
         except UnknownAccessError as error:
             raise MemoryMismatchError(f"{name}: {error}") from None
         _compare(name, "holds on chip", found.peak_bytes, int(attributes[IR_BUFFER_BYTES]))
@@ -166,6 +167,23 @@ def _in_passes(function: Any, program: Array, table: int, weights: set[int], sco
     dram_bytes = _dram_bytes(function, once, program) + more
     on_chip, stays = [life.buffer for life in lives_], [life.stay for life in lives_]
     return _Found(seen.buffers, on_chip, stays, peak_in_passes(seen, lives_), dram_bytes)
+
+
+def _in_phases(function: Any, program: Array, table: int, weights: set[int], scope: str) -> _Found:
+    """Channel streaming: a buffer is there from the phase that first writes it to the last one that uses it."""
+    seen = band_accesses(function, program, table, weights, phases=True)
+    if len(seen.sections) != len(program):  # shorter ones would hide what is there at one time
+        raise UnknownAccessError(f"it has {len(seen.sections)} phases, its program {len(program)}")
+    dram_bytes = moved_in_bands(seen, list(function.params), weights)
+    there = channel_lives(seen, scope)
+    stays = [Stay(life.size_bytes, life.first, life.last) for life in there]
+    peaks = (
+        sum(stay.size_bytes for stay in stays if stay.first <= at <= stay.last) for at in range(len(seen.sections))
+    )
+    return _Found(seen.buffers, [life.buffer for life in there], stays, max(peaks, default=0), dram_bytes)
+
+
+_MEASURES = {BRR: _in_bands, TWO_PASS: _in_passes, STREAMING: _in_phases}
 
 
 def _programs(mod: IRModule) -> dict[str, tuple[int, Array]]:

@@ -31,8 +31,8 @@ Conditions = tuple[tuple[Any, bool], ...]
 class Touch:
     """A load or store of ``buffer``, inside loops of (variable, extent), where each of ``conditions`` is true or false.
 
-    ``section`` is the loop over lines of the program that it is in, None before the first, ``step`` which of the
-    statements there, one after another.
+    ``section`` is the loop over lines of the program (or the phase) that it is in, None before the first, ``step``
+    which of the statements there, one after another. ``source``: of a store that copies an element the buffer of that.
     """
 
     buffer: Any
@@ -42,6 +42,7 @@ class Touch:
     conditions: Conditions
     section: int | None
     step: int
+    source: Any = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,12 @@ class Section:
 
 @dataclass
 class BandAccesses:
-    """``buffers`` are the allocations, ``touches`` all loads and stores but those of the program."""
+    """``buffers`` are the allocations, ``touches`` all loads and stores but those of the program; ``weights`` those of
+    the parameters that are."""
 
     program: Array
     table: Any
+    weights: frozenset[Any] = frozenset()
     buffers: list[Any] = field(default_factory=list)
     touches: list[Touch] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
@@ -160,22 +163,27 @@ class BandAccesses:
         return UnknownAccessError(f"parameter {touch.buffer.name!r} is read or written at one place several times")
 
 
-def band_accesses(function: Any, program: Array, table: int, weights: Container[int] = ()) -> BandAccesses:
-    """All allocations and accesses of ``function``, in which loops go over the lines of ``program``.
+def band_accesses(
+    function: Any, program: Array, table: int, weights: Container[int] = (), phases: bool = False
+) -> BandAccesses:
+    """All allocations and accesses of ``function``, in which loops go over the lines of ``program``, or with ``phases``
+    loops of one pass are phases, one after another.
 
     The program is parameter ``table``. Of the parameters that are ``weights`` a single number is an immediate operand
     and left out. Raises UnknownAccessError where it cannot tell what is executed how often.
     """
-    return _Walk(function, program, table, weights).result
+    return _Walk(function, program, table, weights, phases).result
 
 
 class _Walk:
-    def __init__(self, function: Any, program: Array, table: int, weights: Container[int]) -> None:
+    def __init__(self, function: Any, program: Array, table: int, weights: Container[int], phases: bool) -> None:
+        self.phases = phases
         params = list(function.params)
         shape = tuple(int(size) for size in params[table].shape) if table < len(params) else ()
         if shape != program.shape or np.dtype(str(params[table].dtype)) != program.dtype:
             raise UnknownAccessError("it has no parameter for the rows of its bands")
-        self.result = BandAccesses(program, params[table])
+        own = frozenset(param for k, param in enumerate(params) if k in weights)
+        self.result = BandAccesses(program, params[table], own)
         self.names = {param: param.name for param in params}
         single = (k for k, param in enumerate(params) if k in weights and math.prod(map(int, param.shape)) == 1)
         self.ignored = {params[table], *(params[k] for k in single)}
@@ -203,7 +211,8 @@ class _Walk:
         elif isinstance(stmt, tirx.BufferStore):
             for expr in (*stmt.indices, stmt.value):
                 self._expr(expr, loops)
-            self._touch(stmt.buffer, stmt.indices, True, loops, ())
+            source = stmt.value.source if isinstance(stmt.value, TensorLoad) else None
+            self._touch(stmt.buffer, stmt.indices, True, loops, (), source)
         else:
             raise UnknownAccessError(f"it has a statement {type(stmt).__name__}")
 
@@ -226,6 +235,8 @@ class _Walk:
         self.section, self.step = None, 0
 
     def _goes_over_lines(self, loop: Any) -> bool:
+        if self.phases:
+            return self.section is None and as_int(loop.extent) == 1
         return any(
             part.indices[0].same_as(loop.loop_var)
             for inner in statements(loop.body)
@@ -268,12 +279,19 @@ class _Walk:
         return any(isinstance(part, TensorLoad) and part.source in self.counted for part in parts(expr))
 
     def _touch(
-        self, buffer: Any, indices: Any, written: bool, loops: tuple[tuple[Any, Any], ...], inside: Conditions
+        self,
+        buffer: Any,
+        indices: Any,
+        written: bool,
+        loops: tuple[tuple[Any, Any], ...],
+        inside: Conditions,
+        source: Any = None,
     ) -> None:
         if buffer not in self.ignored:
             places = tuple(substituted(i, self.values) for i in indices)
             conditions = (*self.conditions, *inside)
-            self.result.touches.append(Touch(buffer, written, places, loops, conditions, self.section, self.step))
+            touch = Touch(buffer, written, places, loops, conditions, self.section, self.step, source)
+            self.result.touches.append(touch)
 
 
 def _sums(start: int, loops: list[tuple[int, int]]) -> Places | None:

@@ -16,7 +16,7 @@ from tvm_fusion.cost_models.sizes import dtype_bits
 from tvm_fusion.graph.operator import Operator
 from tvm_fusion.passes.lowering.blocks import Block
 from tvm_fusion.passes.lowering.expressions import chooses, index, loads, rewritten, simplified, substituted, uses
-from tvm_fusion.passes.lowering.loops import loop_nest
+from tvm_fusion.passes.lowering.loops import loop_nest, loop_var
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
 from tvm_fusion.passes.lowering.pieces import Piece, pieces
 from tvm_fusion.passes.lowering.row_buffers import REGISTER_SCOPE
@@ -28,6 +28,8 @@ from tvm_fusion.passes.lowering.vectors import Vectors
 Load = Callable[[Any, list[Any]], Any]
 Store = Callable[[list[Any], Any], Any]
 Scratch = Callable[[str, tuple[int, ...], str], Any]
+# From indices of a step's buffer to those of the buffer where its values are.
+Home = Callable[[list[Any]], list[Any]]
 # Of narrower elements as many go at a time as of these, in which most of them are computed.
 _LEAST_BITS = 32
 
@@ -44,13 +46,16 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The buffer of a step's values: without ``lacking`` axes, below ``part``."""
+    """The buffer of a step's values: without ``lacking`` axes, below ``part``; or where ``home`` says."""
 
     buffer: Any
     lacking: frozenset[int]
     part: tuple[Any, ...] = ()
+    home: Home | None = None
 
     def at(self, places: list[Any]) -> list[Any]:
+        if self.home is not None:
+            return self.home(places)
         return [*self.part, *([place for axis, place in enumerate(places) if axis not in self.lacking] or [index(0)])]
 
 
@@ -68,6 +73,7 @@ class OperatorRows:
     accumulated: Any = None
     accumulated_axis: int | None = None
     accumulated_rows: int = 1
+    unit: str = "row"  # what rows are, for who is told that they do not go one by one
     steps: list[_Step] = field(init=False)
     _kept: dict[Any, _Kept] = field(init=False, default_factory=dict)
 
@@ -88,6 +94,21 @@ class OperatorRows:
             made.append(self._copied(self.steps[-1], self._values(self.steps[-1], row, image), store))
         return sequence(made)
 
+    @property
+    def adding(self) -> tuple[Block, Any]:
+        """The block that adds up, and its loop over the rows of the accumulated operand."""
+        assert self._added is not None, "an operator that accumulates nothing"
+        return self._added.block, self._adding
+
+    def keep_sums(self, buffer: Any, home: Home) -> None:
+        """Add up in ``buffer``, at the places that ``home`` says, from now on."""
+        assert self._added is not None, "an operator that accumulates nothing"
+        self._keep_at(self._added, buffer, home)
+
+    def _keep_at(self, step: _Step, buffer: Any, home: Home) -> None:
+        """A step's values are in ``buffer``, at the places that ``home`` says."""
+        self._kept[step.block.buffer] = _Kept(buffer, frozenset(), (), home)
+
     def add(self, row: Any, image: Any, load: Load, scratch: Scratch, part: tuple[Any, ...] = ()) -> tuple[Any, Any]:
         """The statements that start the sums, and that add row ``row`` of the accumulated operand.
 
@@ -95,7 +116,8 @@ class OperatorRows:
         """
         step = self._added
         assert step is not None, "an operator that accumulates nothing"
-        self._kept[step.block.buffer] = self._scratch(step, scratch, part)
+        if step.block.buffer not in self._kept or self._kept[step.block.buffer].home is None:
+            self._kept[step.block.buffer] = self._scratch(step, scratch, part)
         values = self._values(step, index(0), image) | {self._adding: row}
         free, inner = _free(step.block.spatial, values), _free(step.block.reduce, values)
 
@@ -103,8 +125,18 @@ class OperatorRows:
             return self._assign(step, inside, self._value(value, inside, load))
 
         start = self._spread(free, values, lambda inside: assigned(step.block.init, inside))
-        # The sums side by side: their order does not change, as each gets its addends one after another.
-        return start, loop_nest(inner, self._spread(free, values, lambda inside: assigned(step.block.value, inside)))
+        return start, self._added_up(step, free, inner, values, load)
+
+    def _added_up(self, step: _Step, free: Loops, inner: Loops, values: dict[Any, Any], load: Load) -> Any:
+        """The statement that adds up a step's values over ``inner`` loops.
+
+        The sums side by side: their order does not change, as each gets its addends one after another.
+        """
+
+        def assigned(inside: dict[Any, Any]) -> Any:
+            return self._assign(step, inside, self._value(step.block.value, inside, load))
+
+        return loop_nest(inner, self._spread(free, values, assigned))
 
     @property
     def combines(self) -> bool:
@@ -155,7 +187,8 @@ class OperatorRows:
         for kind, axis in axes.items():
             place = None if axis is None else block.indices[axis]
             if place is not None and not isinstance(place, Var):
-                raise self._refusal(f"step {block.name!r} does not make {kind} by {kind}")
+                name = self.unit if kind == "row" else kind
+                raise self._refusal(f"step {block.name!r} does not make {name} by {name}")
             fixed[kind] = place
         return fixed["row"], fixed["image"], frozenset(axis for axis in axes.values() if axis is not None)
 
@@ -166,7 +199,7 @@ class OperatorRows:
             for places in loads(reader.value, block.buffer):
                 exact = [axis for axis, place in enumerate(places) if var is not None and place.same_as(var)]
                 if not exact and var is not None and any(uses(place, var) for place in places):
-                    raise self._refusal(f"step {block.name!r} is read at other rows than it makes")
+                    raise self._refusal(f"step {block.name!r} is read at other {self.unit}s than it makes")
                 found.add(exact[0] if exact else None)
         if len(found) > 1:
             raise self._refusal(f"step {block.name!r} is read in more than one way")
@@ -178,7 +211,7 @@ class OperatorRows:
         places = [(block, places) for block in self.blocks for places in loads(block.value, self.accumulated)]
         axis = self.accumulated_axis
         if axis is None:
-            raise self._refusal("it adds up an operand of one row")
+            raise self._refusal(f"it adds up an operand of one {self.unit}")
         one_by_one = self.operator.height == 1 and all(block is first for block, _ in places)
         single = {var: index(0) for var, extent in first.spatial if extent == 1}  # where a pool of one place stands
         rows = [simplified(substituted(found[axis], single)) for _, found in places]
@@ -186,7 +219,7 @@ class OperatorRows:
             whole = extent == self.accumulated_rows or (extent > self.accumulated_rows and _pads_with_nothing(first))
             if whole and all(row.same_as(var) for row in rows):
                 return var
-        raise self._refusal("it does not add up rows one after another")
+        raise self._refusal(f"it does not add up {self.unit}s one after another")
 
     def _step(self, step: _Step, values: dict[Any, Any], load: Load, store: Store, scratch: Scratch) -> Any:
         block = step.block
@@ -201,18 +234,20 @@ class OperatorRows:
         if last:
             return self._pieces(step, free, values, load, store)
         self._kept[block.buffer] = self._scratch(step, scratch)
-        made = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
         if block.init is None:
-            return made
+            return self._spread(free, values, lambda inside: self._assign(step, inside, value(block.value, inside)))
         start = self._spread(free, values, lambda inside: self._assign(step, inside, value(block.init, inside)))
-        return sequence([start, loop_nest(list(block.reduce), made)])
+        return sequence([start, self._added_up(step, free, list(block.reduce), values, load)])
 
     def _pieces(self, step: _Step, free: Loops, values: dict[Any, Any], load: Load, store: Store) -> Any:
         """The result of an elementwise step, range by range where it is made of several tensors."""
         made = []
         for piece in pieces(step.block.value, dict(free)):
-            inner = {} if piece.var is None else {piece.var: piece.var + index(piece.first)}
-            loops = [(var, piece.end - piece.first if var in inner else extent) for var, extent in free]
+            inner, loops = {}, free
+            if piece.var is not None:  # TVM wants a loop variable to have one range throughout
+                own = loop_var(piece.var.name)
+                inner = {piece.var: own + index(piece.first)}
+                loops = [(own, piece.end - piece.first) if var in inner else (var, extent) for var, extent in free]
 
             def stored(inside: dict[Any, Any], piece: Piece = piece, inner: dict[Any, Any] = inner) -> Any:
                 moved = {var: substituted(place, inside) for var, place in inner.items()}

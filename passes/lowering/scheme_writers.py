@@ -8,6 +8,8 @@ from typing import Any
 
 from tvm_fusion.passes.attributes import BUFFER_BYTES, OPERATORS, scheme_parameters
 from tvm_fusion.passes.lowering.band_function import BandFunction
+from tvm_fusion.passes.lowering.channel_function import ChannelFunction
+from tvm_fusion.passes.lowering.channel_phases import own_assignment
 from tvm_fusion.passes.lowering.group import Group
 from tvm_fusion.passes.lowering.group_writer import GroupWriter
 from tvm_fusion.passes.lowering.layer_function import LayerFunction
@@ -16,8 +18,7 @@ from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.pass_function import PassFunction
 
-LBDF, BRR, LAYER = "lbdf", "brr", "layer"
-TWO_PASS = "two-pass"
+LBDF, BRR, LAYER, TWO_PASS, STREAMING = "lbdf", "brr", "layer", "two-pass", "channel-streaming"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ def _passes(inputs: WriterInputs) -> GroupWriter:
     return PassFunction(*inputs.first, split, kept, str(chosen["weights"]))
 
 
+def _channels(inputs: WriterInputs) -> GroupWriter:
+    return ChannelFunction(*inputs.first, own_assignment(inputs.group, inputs.attributes))
+
+
 @dataclass(frozen=True)
 class SchemeWriter:
     """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is
@@ -73,5 +78,6 @@ SCHEME_WRITERS: dict[str, SchemeWriter] = {
     LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first)),
     BRR: SchemeWriter(_bands),
     TWO_PASS: SchemeWriter(_passes),
+    STREAMING: SchemeWriter(_channels),
     LAYER: SchemeWriter(_layer, on_chip=False),
 }

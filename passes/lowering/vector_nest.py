@@ -42,6 +42,17 @@ def vector_nest(loops: Loops, lanes: int, build: Build) -> Any:
     return loop_nest(ordered, _split(var, extent, lanes, values, build))
 
 
+def step_of(load: Any, var: Any, loops: Loops) -> int:
+    """By how many elements the place of a load grows with a loop's variable; 0 if by none or by no fixed number."""
+    return _step(flat([int(size) for size in load.source.shape], list(load.indices)), var, loops)
+
+
+def closest_loop(loops: Loops, statement: Any) -> Any:
+    """The variable along which the place of what a statement stores last grows by one, if there is one."""
+    position = _stored_at(statement)
+    return next((var for var, _ in loops if _step(position, var, loops) == 1), None)
+
+
 def _split(var: Any, extent: int, lanes: int, values: dict[Any, Any], build: Build) -> Any:
     """Whole vectors, then the rest."""
     whole, rest = divmod(extent, lanes)

@@ -19,7 +19,7 @@ class WeightPart:
     """``width`` channels of ``dram`` at a time, in that order flat in ``copy``.
 
     The channels are those of axis ``axis`` of ``dram``; of a packed weight, which has one axis, ``packed`` elements
-    belong to each. Without an axis the weight is there whole.
+    belong to each. Without an axis the weight is there whole. ``offset``: where in ``copy`` it begins.
     """
 
     dram: Any
@@ -27,6 +27,7 @@ class WeightPart:
     width: int
     axis: int | None = None
     packed: int = 0
+    offset: int = 0
 
     def copied(self, first: Any, count: int) -> tuple[Loops, Any]:
         """Loops, and what copies an element from what their variables stand for: ``count`` channels from ``first``."""
@@ -40,7 +41,7 @@ class WeightPart:
                 source = [simplified(first * index(self.packed) + places[0])]
             elif self.axis is not None:
                 source[self.axis] = simplified(first + places[self.axis])
-            return BufferStore(self.copy, self.dram[tuple(source)], [flat(self._shape(self.width), places)])
+            return BufferStore(self.copy, self.dram[tuple(source)], [self._place(places)])
 
         return loops, statement
 
@@ -51,7 +52,11 @@ class WeightPart:
         places = list(indices)
         if self.axis is not None:
             places[self.axis] = simplified(places[self.axis] - first)
-        return self.copy[flat(self._shape(self.width), places)]
+        return self.copy[self._place(places)]
+
+    def _place(self, places: list[Any]) -> Any:
+        place = flat(self._shape(self.width), places)
+        return simplified(place + index(self.offset)) if self.offset else place
 
     def _shape(self, channels: int) -> list[int]:
         shape = [int(size) for size in self.dram.shape]

@@ -167,6 +167,32 @@ def test_groups_in_bands(cli: Cli, network: Path, compiled: Path, image: Path, t
     refused.refused("fused_group_0", f"end at byte {bands['buffer_bytes']}")
 
 
+def test_groups_that_stream_channels(cli: Cli, network: Path, compiled: Path, image: Path, tmp_path: Path) -> None:
+    """A plan with one such group and one in line buffers: report, map and results."""
+    groups = [
+        {
+            "operators": [0, 1, 2],
+            "scheme": "channel-streaming",
+            "parameters": {"phases": [[0, 1, 2]], "resident": [-1, 2]},
+        },
+        {"operators": [3, 4], "scheme": "lbdf"},
+    ]
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"groups": groups}))
+    out = tmp_path / "out"
+    command = ["compile", network, "--plan", plan, "-o", out, "--buffer", "64KiB"]
+    outcome = cli(*command, "--activation-bits", "dtype", "--weight-bits", "dtype")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "2 groups: 1 channel by channel, 1 in line buffers" in outcome.out
+    streams, _ = groups_of(out)
+    assert streams["parameters"] == groups[0]["parameters"]
+    assert streams["lowered"]["buffer_bytes"] == streams["lowered"]["end_bytes"] == streams["buffer_bytes"]
+    assert streams["lowered"]["dram_bytes"] == streams["dram_bytes"]["total"]
+    for folder, name in ((out, "a.npy"), (compiled, "b.npy")):
+        assert cli("run", folder, "--input", image, "-o", tmp_path / name).code == 0
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), np.load(tmp_path / "b.npy"), rtol=1e-4, atol=1e-5)
+
+
 def test_threads_that_are_none(cli: Cli, network: Path, tmp_path: Path) -> None:
     cli("compile", network, "-o", tmp_path / "out", "--threads", 0).refused("--threads 0", "at least 1")
     refused = cli("compile", network, "-o", tmp_path / "out", "--threads", 2, "--target", "c")

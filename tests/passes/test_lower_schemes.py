@@ -13,6 +13,7 @@ from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import (
     FuseByPlan,
     LowerBands,
+    LowerChannels,
     LowerGroups,
     LowerLineBuffer,
     LowerPasses,
@@ -55,6 +56,15 @@ def test_passes_beside_other_schemes() -> None:
     assert (images, rows, elements) == (1, 8, 32)
     inputs = random_inputs(mod)
     assert largest_relative_error(run(LowerGroups()(found), inputs), run(mod, inputs)) < 1e-5
+
+
+def test_channels() -> None:
+    streams = {"phases": [[0, 1, 2], [3, 4]], "resident": [-1, 2, 4]}
+    mod = FuseByPlan(PartitionPlan((Group((0, 1, 2, 3, 4), "channel-streaming", streams),)), ROOMY)(named("residual"))
+    before = copied(mod)
+    for lowering, is_lowered in ((LowerBands(), False), (LowerChannels(), True), (LowerSchemes(), True)):
+        assert isinstance(lowering(mod)["fused_group_0"], tvm.tirx.PrimFunc) == is_lowered
+    tvm.ir.assert_structural_equal(mod, before)
 
 
 def test_scheme_without_a_lowering() -> None:

@@ -15,7 +15,12 @@ from tvm_fusion.reports.table import ranges
 _COLUMNS = ("group", "operators", "scheme", "fits", "planned", "lowered", "ends at", "sums", "DRAM planned", "lowered")
 
 # How a lowered group executes, by its scheme.
-_LOWERED = {"lbdf": "in line buffers", "brr": "in bands", "two-pass": "in passes"}
+_LOWERED = {
+    "lbdf": "in line buffers",
+    "brr": "in bands",
+    "two-pass": "in passes",
+    "channel-streaming": "channel by channel",
+}
 
 
 def memory_summary(report: dict[str, Any], left: str = "by TVM's own lowering") -> str:

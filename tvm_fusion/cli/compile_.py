@@ -96,7 +96,7 @@ def compile_(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.Scheme = "lbdf",
+    scheme: options.Scheme = "auto",
     recompute: options.Recompute = True,
     algorithm: options.Algorithm = "best",
     budget: options.Budget = 1000,

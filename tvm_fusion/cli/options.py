@@ -84,8 +84,8 @@ Scheme = Annotated[
     typer.Option(
         "--scheme",
         metavar="auto|NAME,NAME",
-        help="How groups may execute, each in its cheapest way: lbdf (line buffers), brr (bands), layer (one operator "
-        "in tiles, always allowed), or a registered one; auto: all.",
+        help="How groups may execute, each in its cheapest way: lbdf (line buffers), brr (bands), two-pass, "
+        "channel-streaming, layer (one operator in tiles, always allowed), or a registered one; auto: all.",
         rich_help_panel=_HARDWARE,
     ),
 ]

@@ -8,7 +8,9 @@ import tvm
 from tvm.ir import IRModule
 
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator
+from tvm_fusion.cost_models.objective import check_objective
 from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.cost_models.schemes.registry import chosen_schemes
 from tvm_fusion.explainers.registry import DEFAULT_EXPLAINER
 from tvm_fusion.explainers.repair import check_repair, make_splitter
 from tvm_fusion.passes.extract import extract
@@ -23,7 +25,9 @@ class FusionSearch:
 
     ``algorithm`` is a name of ``tvm_fusion.search``, ``budget`` counts plans proposed, ``seed`` makes it
     repeatable, ``time_limit_seconds`` ends it earlier. ``repair`` ("random", "explained") says how invalid groups are
-    split, ``explainer`` who explains them. Raises SearchError or ExplainerError for an unknown name.
+    split, ``explainer`` who explains them. Groups execute in the cheapest of ``schemes`` ("auto": of all) by
+    ``objective``; ``recompute`` allows those that execute arithmetic again. Raises SearchError, SchemeError or
+    ExplainerError for an unknown name.
     """
 
     def __init__(
@@ -35,9 +39,17 @@ class FusionSearch:
         time_limit_seconds: float | None = None,
         repair: str = "random",
         explainer: str = DEFAULT_EXPLAINER,
+        schemes: str = "lbdf",
+        objective: str = "dram",
+        recompute: bool = True,
     ) -> None:
         algorithm_factory(algorithm)  # refuses an unknown name now, not in the middle of a build
         check_repair(repair, explainer)
+        chosen_schemes(schemes)
+        check_objective(objective)
+        self.schemes = schemes
+        self.objective = objective
+        self.recompute = recompute
         self.repair = repair
         self.explainer = explainer
         self.accelerator = accelerator or load_accelerator("edge")
@@ -49,7 +61,7 @@ class FusionSearch:
     def transform_module(self, mod: IRModule, _context: Any) -> IRModule:
         """The grouped module; ``mod`` stays as it is."""
         extraction = extract(mod)
-        oracle = Oracle(extraction.graph, self.accelerator)
+        oracle = Oracle(extraction.graph, self.accelerator, self.schemes, self.objective, self.recompute)
         found = search(
             extraction.graph,
             oracle,

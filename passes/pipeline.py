@@ -63,6 +63,9 @@ def pipeline(
     scope: str = DEFAULT_SCOPE,
     alignment: int = 1,
     threads: int = 1,
+    schemes: str = "lbdf",
+    objective: str = "dram",
+    recompute: bool = True,
 ) -> tvm.transform.Pass:
     """A Relax pipeline for ``tvm.compile(mod, target, relax_pipeline=...)``.
 
@@ -74,7 +77,9 @@ def pipeline(
     if plan is not None:
         grouping: Any = FuseByPlan(plan, accelerator)
     else:
-        grouping = FusionSearch(accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer)
+        grouping = FusionSearch(
+            accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer, schemes, objective, recompute
+        )
     lowering = lowering_passes(lower, scope, alignment, threads=threads)
     steps = (grouping, *lowering, LowerGroups(), relax.get_pipeline("default_build"))
     return tvm.transform.Sequential(steps, name=NAME)

@@ -15,10 +15,10 @@ from tests.passes.modules import run
 from tests.passes.networks import named, plan_of, whole
 from tvm_fusion import passes
 from tvm_fusion.cost_models.accelerator import Accelerator
-from tvm_fusion.errors import CompileError, MemoryMismatchError, PlanError, SearchError
+from tvm_fusion.errors import CompileError, MemoryMismatchError, PlanError, SchemeError, SearchError
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerGroups, LoweringWarning, extract
-from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, MEMORY_MAP, group_functions
+from tvm_fusion.passes.attributes import IR_BUFFER_BYTES, MEMORY_MAP, SCHEME, group_functions
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 from tvm_fusion.passes.pipeline import NAME, lowering_passes, register
 
@@ -142,3 +142,24 @@ def test_group_that_is_not_lowered_is_warned_about_once() -> None:
     (message,) = (warning.message for warning in caught if isinstance(warning.message, LoweringWarning))
     assert (message.function, "topk" in message.reason) == ("fused_group_0", True)
     assert largest_relative_error(run_executable(executable, inputs), run(mod, inputs)) < 1e-4
+
+
+@pytest.mark.parametrize("objective", ["dram", "cycles"])
+def test_every_scheme_that_is_allowed(objective: str) -> None:
+    """Where line buffers do not fit, groups execute in other schemes, and the results stay."""
+    mod = named("residual")
+    accelerator = Accelerator(buffer_bytes=300)
+    chosen = relax.get_pipeline("tvm-fusion", accelerator=accelerator, schemes="auto", objective=objective)
+    inputs = random_inputs(mod)
+    fused = run_executable(tvm.compile(mod, "llvm", relax_pipeline=chosen), inputs)
+    assert largest_relative_error(fused, run(mod, inputs)) < 1e-4
+    grouped = passes.FusionSearch(accelerator, schemes="auto", objective=objective)(mod)
+    found = {str(attributes[SCHEME]) for attributes in group_functions(grouped).values()}
+    assert found == {"lbdf", "brr"}
+
+
+def test_unknown_scheme_is_refused_before_the_build() -> None:
+    with pytest.raises(SchemeError, match="'magic'"):
+        relax.get_pipeline("tvm-fusion", schemes="lbdf,magic")
+    with pytest.raises(SchemeError, match="'magic'"):
+        relax.get_pipeline("tvm-fusion", objective="magic")

@@ -57,6 +57,14 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
     return LoadedNetwork(network.name, network.module, extraction.graph)
 
 
+def lowered_schemes(graph: OperatorGraph, as_sources: bool) -> str:
+    """The schemes, as --scheme has them, whose groups the lowering covers: of sources line buffers alone, of quantised
+    networks all but channel streaming, whose sums are of another width than its results there."""
+    if as_sources:
+        return "lbdf"
+    return "lbdf,brr,two-pass" if any(op.dtype in ("int8", "uint8") for op in graph.operators) else "auto"
+
+
 def target_kind(target: str) -> str:
     """What a target is for: "llvm", "c", "cuda". Raises CompileError unless TVM knows the target."""
     from tvm_fusion.passes.compile_plan import known_target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +97,7 @@ def compile_(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.Scheme = "auto",
+    scheme: options.CompileScheme = None,
     recompute: options.Recompute = True,
     algorithm: options.Algorithm = "best",
     budget: options.Budget = 1000,
@@ -121,7 +122,9 @@ def compile_(
     _check_drawing(png, lower)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute)
+    wanted = planning.Wanted(
+        algorithm, budget, seed, seconds, repair, explainer, scheme or "auto", objective, recompute
+    )
     wanted.check()
     from tvm_fusion.cli import building
 
@@ -144,6 +147,8 @@ def compile_(
         hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, chosen)
         facts = _plan_facts(chosen, hardware)
     else:
+        if scheme is None:
+            wanted = replace(wanted, scheme=building.lowered_schemes(network.graph, as_sources))
         found = planning.find(network.graph, hardware, wanted)
         chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):

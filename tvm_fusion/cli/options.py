@@ -89,6 +89,15 @@ Scheme = Annotated[
         rich_help_panel=_HARDWARE,
     ),
 ]
+CompileScheme = Annotated[
+    str | None,
+    typer.Option(
+        "--scheme",
+        metavar="auto|NAME,NAME",
+        help="As of plan. [default: auto; for sources lbdf, for quantised networks lbdf,brr,two-pass: what is lowered]",
+        rich_help_panel=_HARDWARE,
+    ),
+]
 PlanScheme = Annotated[
     str | None,
     typer.Option(

@@ -122,9 +122,8 @@ def compile_(
     _check_drawing(png, lower)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(
-        algorithm, budget, seed, seconds, repair, explainer, scheme or "auto", objective, recompute
-    )
+    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, objective=objective)
+    wanted = replace(wanted, scheme=scheme or "auto", recompute=recompute)
     wanted.check()
     from tvm_fusion.cli import building
 
@@ -132,12 +131,7 @@ def compile_(
         kind = building.target_kind(target)
     as_sources = kind in compiled_files.LANGUAGES
     compiled_files.check_kind(output, kind)
-    if as_sources and not lower:
-        raise CompileError(f"--target {target} writes lowered groups; it cannot be given with --no-lower")
-    if kind == "c" and threads > 1:  # those of CUDA have a block for each
-        raise CompileError(
-            f"--threads {threads} is for libraries and cuda; the sources of --target {target} are for 1 thread"
-        )
+    _check_target(target, kind, as_sources, lower, threads)
     with session.quiet(verbose):
         network = building.load(net, batch, seed)
     if plan is not None:
@@ -147,9 +141,8 @@ def compile_(
         hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, chosen)
         facts = _plan_facts(chosen, hardware)
     else:
-        if scheme is None:
-            wanted = replace(wanted, scheme=building.lowered_schemes(network.graph, as_sources))
-        found = planning.find(network.graph, hardware, wanted)
+        lowered_ones = building.lowered_schemes(network.graph, as_sources)
+        found = planning.find(network.graph, hardware, replace(wanted, scheme=scheme or lowered_ones))
         chosen, facts = found.result.plan, found.facts()
     with session.quiet(verbose):
         lowered = building.lower(network, chosen, hardware, target, lower, scope, alignment, threads)
@@ -175,6 +168,16 @@ def compile_(
     else:
         _print(metadata, output, as_folder, png, compiled_files.LANGUAGES.get(kind, ""))
     return 0 if metadata["valid"] else 1
+
+
+def _check_target(target: str, kind: str, as_sources: bool, lower: bool, threads: int) -> None:
+    """Raise CompileError for options that contradict each other."""
+    if as_sources and not lower:
+        raise CompileError(f"--target {target} writes lowered groups; it cannot be given with --no-lower")
+    if kind == "c" and threads > 1:  # those of CUDA have a block for each
+        raise CompileError(
+            f"--threads {threads} is for libraries and cuda; the sources of --target {target} are for 1 thread"
+        )
 
 
 def _check_drawing(png: Path | None, lower: bool) -> None:

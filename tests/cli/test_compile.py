@@ -226,7 +226,7 @@ def test_group_that_is_not_lowered_is_one_line_on_stderr(cli: Cli, tmp_path: Pat
 
 
 def test_layer_by_layer_is_no_remark(cli: Cli, tmp_path: Path) -> None:
-    outcome = cli("compile", heavy(tmp_path / "heavy.onnx"), "-o", tmp_path / "out")
+    outcome = cli("compile", heavy(tmp_path / "heavy.onnx"), "--scheme", "lbdf", "-o", tmp_path / "out")
     assert (outcome.code, outcome.err) == (0, "")
     assert "1 layer by layer" in outcome.out
 

@@ -17,6 +17,7 @@ from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.pass_function import PassFunction
+from tvm_fusion.passes.lowering.unread_rows import check_windows
 
 LBDF, BRR, LAYER, TWO_PASS, STREAMING = "lbdf", "brr", "layer", "two-pass", "channel-streaming"
 
@@ -52,16 +53,19 @@ def _layer(inputs: WriterInputs) -> GroupWriter:
 
 
 def _bands(inputs: WriterInputs) -> GroupWriter:
+    check_windows(inputs.group.graph)
     return BandFunction(*inputs.first, int(inputs.parameters["bands"]), inputs.own_ids(inputs.parameters["kept"]))
 
 
 def _passes(inputs: WriterInputs) -> GroupWriter:
     chosen = inputs.parameters
     split, kept = inputs.own_ids(chosen["split"]), inputs.own_ids(chosen["kept"])
+    check_windows(inputs.group.graph)
     return PassFunction(*inputs.first, split, kept, str(chosen["weights"]))
 
 
 def _channels(inputs: WriterInputs) -> GroupWriter:
+    check_windows(inputs.group.graph)
     return ChannelFunction(*inputs.first, own_assignment(inputs.group, inputs.attributes))
 
 

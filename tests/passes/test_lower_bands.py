@@ -65,7 +65,7 @@ KNOWN_REASONS = (
     "it does not add up rows one after another",
 )
 # Refused on purpose, whatever the operator: such groups say nothing of how many operators go in bands.
-LIMITS = ("images of a batch", "does not begin with the batch", "beside narrower ones")
+LIMITS = ("images of a batch", "does not begin with the batch", "beside narrower ones", "sees padding alone")
 
 
 class Lowered:
@@ -198,3 +198,17 @@ def test_expected_function() -> None:
     tvm.ir.assert_structural_equal(mod["fused_group_0"], golden.expected)
     (call,) = (binding.value for binding in bindings(mod["main"]) if op_name(binding.value) == "call_tir")
     assert constant_array(call.args[1].fields[-1]).tolist() == [list(line) for line in golden.PROGRAM]
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (2, 0), (0, 2)])
+def test_windows_that_see_padding_alone_are_left_to_tvm(padding: tuple[int, int]) -> None:
+    """What is held for a window in the padding is read by no code; a window that reads something is lowered."""
+    mod = stepwise(lambda emit, x: relax.op.nn.max_pool2d(x, (1, 1), padding=padding), (1, 2, 5, 1))
+    one = grouped(mod, 2, KEPT["none"])
+    if padding[0] == 0:  # every row reads something
+        assert VerifyMemory()(LowerBands()(one)) is not None
+        return
+    with pytest.warns(LoweringWarning, match="a window of it sees padding alone"):
+        lowered = LowerBands()(one)
+    inputs = random_inputs(mod)
+    assert largest_relative_error(run(LowerGroups()(VerifyMemory()(lowered)), inputs), run(mod, inputs)) < 1e-6

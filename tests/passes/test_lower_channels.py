@@ -91,7 +91,13 @@ KNOWN_REASONS = (
     "it does not add up rows one after another",
 )
 # Refused on purpose, whatever the operator: such groups say nothing of how many operators are lowered.
-LIMITS = ("images of a batch", "does not begin with the batch", "beside narrower ones", "its channels are its images")
+LIMITS = (
+    "images of a batch",
+    "does not begin with the batch",
+    "beside narrower ones",
+    "sees padding alone",
+    "its channels are its images",
+)
 
 
 class Lowered:

@@ -1,0 +1,32 @@
+"""check_windows: what is held by steps must be read, which windows in the padding do not do."""
+
+from __future__ import annotations
+
+from tvm_fusion.graph.graph import OperatorGraph
+from tvm_fusion.graph.operator import Operator
+from tvm_fusion.passes.lowering.not_lowered import NotLowered
+
+
+def check_windows(graph: OperatorGraph) -> None:
+    """Raise NotLowered for an operator of which a row, or every column, sees padding alone.
+
+    The cost model holds its operand meanwhile, but no code reads it: how long it is there cannot be told from the TIR.
+    """
+    for op in graph.operators:
+        if op.window is not None and op.inputs and _sees_padding_alone(op, graph.tensor(op.inputs[0]).shape):
+            raise NotLowered(op.name, f"a window of it sees padding alone ({op.type})")
+
+
+def _sees_padding_alone(op: Operator, operand: tuple[int, ...]) -> bool:
+    axis = op.row_axis
+    if op.window is None or axis is None or axis + 1 >= min(len(op.shape), len(operand)):
+        return False
+    (tall, wide), (down, right), (apart, aside) = op.window.kernel, op.window.stride, op.window.dilation
+    top, left = op.window.padding[:2]
+    rows = [_reads(r * down - top, tall, apart, operand[axis]) for r in range(op.shape[axis])]
+    columns = [_reads(c * right - left, wide, aside, operand[axis + 1]) for c in range(op.shape[axis + 1])]
+    return not (all(rows) and any(columns))
+
+
+def _reads(first: int, kernel: int, dilation: int, size: int) -> bool:
+    return any(0 <= first + tap * dilation < size for tap in range(kernel))

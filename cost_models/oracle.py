@@ -144,10 +144,11 @@ class Oracle:
 
     def rule_out(self, scheme: str, mask: int) -> None:
         """Take it from a search that a group cannot fit in a scheme, with recomputation or without."""
-        for name in self._names[scheme]:
-            known = self.cache.fits[name]
-            if mask not in known:
-                known[mask] = Fit(False, self.least_bytes(mask), self.accelerator.buffer_bytes + 1)
+        unknown = [fits for name in self._names[scheme] if mask not in (fits := self.cache.fits[name])]
+        if unknown:
+            refused = Fit(False, self.least_bytes(mask), self.accelerator.buffer_bytes + 1)
+            for fits in unknown:
+                fits[mask] = refused
 
     def _cheapest(self, mask: int, fits: Mapping[str, Fit]) -> str | None:
         valid = {name: fit for name, fit in fits.items() if fit.valid}

@@ -23,10 +23,18 @@ def _sees_padding_alone(op: Operator, operand: tuple[int, ...]) -> bool:
         return False
     (tall, wide), (down, right), (apart, aside) = op.window.kernel, op.window.stride, op.window.dilation
     top, left = op.window.padding[:2]
-    rows = [_reads(r * down - top, tall, apart, operand[axis]) for r in range(op.shape[axis])]
-    columns = [_reads(c * right - left, wide, aside, operand[axis + 1]) for c in range(op.shape[axis + 1])]
+    reads = _read_by_transposed if op.type.endswith("_transpose") else _reads
+    rows = [reads(r, down, top, tall, apart, operand[axis]) for r in range(op.shape[axis])]
+    columns = [reads(c, right, left, wide, aside, operand[axis + 1]) for c in range(op.shape[axis + 1])]
     return not (all(rows) and any(columns))
 
 
-def _reads(first: int, kernel: int, dilation: int, size: int) -> bool:
+def _reads(place: int, stride: int, before: int, kernel: int, dilation: int, size: int) -> bool:
+    first = place * stride - before
     return any(0 <= first + tap * dilation < size for tap in range(kernel))
+
+
+def _read_by_transposed(place: int, stride: int, before: int, kernel: int, dilation: int, size: int) -> bool:
+    """Operand place i adds to the places i * stride - before + tap * dilation of the result."""
+    spread = (place + before - tap * dilation for tap in range(kernel))
+    return any(at % stride == 0 and 0 <= at // stride < size for at in spread)

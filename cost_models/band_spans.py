@@ -6,7 +6,7 @@ Arrays have one entry a band, the bands of the first number of bands before thos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ class Bands(NamedTuple):
     starts: Rows
     among: Rows  # of each band: how many there are of its kind
     number: Rows  # of each band: which of them it is
+    own: Mapping[int, tuple[Rows, Rows]] | None = None  # by result the rows of each band, where not as equal as can be
 
     @classmethod
     def of(cls, counts: Sequence[int] | Rows) -> Bands:
@@ -34,9 +35,19 @@ class Bands(NamedTuple):
         return cls(every, starts, np.repeat(every, every), np.arange(every.sum()) - np.repeat(starts, every))
 
     @classmethod
-    def of_rows(cls, rows: Rows, height: int) -> Bands:
-        """Of the bands of one row each of a tensor of ``height`` rows, those of ``rows`` (at least one)."""
-        return cls(np.array([len(rows)]), np.array([0]), np.full(len(rows), height), rows)
+    def of_stretches(cls, stretches: Mapping[int, tuple[Rows, Rows]], heights: Mapping[int, int]) -> Bands:
+        """Each a kind of its own: one band for each stretch of rows of each result, without rows of the others.
+
+        ``stretches``: by result first rows and those after the last; bands come in the order of results.
+        """
+        total = sum(len(first) for first, _ in stretches.values())
+        own, begin = {}, 0
+        for result, (first, end) in stretches.items():
+            firsts, ends = np.full(total, heights[result]), np.zeros(total, dtype=np.int64)
+            firsts[begin : begin + len(first)], ends[begin : begin + len(first)] = first, end
+            own[result], begin = (firsts, ends), begin + len(first)
+        ones = np.ones(total, dtype=np.int64)
+        return cls(ones, np.arange(total), ones, np.zeros(total, dtype=np.int64), own)
 
     def total(self, values: Rows) -> Rows:
         """Sum over the bands of each number of bands."""
@@ -96,6 +107,8 @@ class BandSpans:
         return found
 
     def _own(self, i: int, bands: Bands) -> tuple[Rows, Rows]:
+        if bands.own is not None:
+            return bands.own[i]
         height = self.height[i]
         first = bands.number * height // bands.among
         end = (bands.number + 1) * height // bands.among

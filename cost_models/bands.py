@@ -29,7 +29,7 @@ from tvm_fusion.cost_models.band_choice import (
     required_bytes,
 )
 from tvm_fusion.cost_models.band_group import BandGroup, EvaluatedBands
-from tvm_fusion.cost_models.band_growth import demanded_rows, growth_bound_bytes
+from tvm_fusion.cost_models.band_growth import BandBound, demanded_rows, growth_bound
 from tvm_fusion.cost_models.band_spans import Bands, BandSpans, Rows
 from tvm_fusion.cost_models.estimate import estimated_cycles, estimated_energy_pj
 from tvm_fusion.cost_models.scheme import GroupCost, TensorBuffer
@@ -61,9 +61,9 @@ class BandModel:
         """Bytes on chip of :meth:`least_requirement`: the group is valid if the buffer has them."""
         return least_requirement_bytes(self._group(mask))
 
-    def growth_bound_bytes(self, mask: int) -> int:
-        """Bytes that a group needs at least, and every group that it grows into by operators that it does not read."""
-        return growth_bound_bytes(self._group(mask), self.demanded_rows)
+    def growth_bound(self, mask: int, bands: int = 1) -> BandBound:
+        """Of a group, and every group that it grows into by operators that it does not read."""
+        return growth_bound(self._group(mask), self.demanded_rows, bands)
 
     @cached_property
     def demanded_rows(self) -> tuple[Rows, ...]:

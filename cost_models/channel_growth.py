@@ -33,17 +33,31 @@ class ChannelGrowth:
         self._forced = {t: by for t in range(len(facts.operators)) if (by := self._forced_by(t))}
         self._forced_mask = mask_of(self._forced)
         self._passing = [self._passing_by(i) for i in range(len(facts.operators))]
+        # By operator: those that a tensor passes for it, or which is resident because of it.
+        self._passed_before = [0] * len(facts.operators)
+        for i, passing in enumerate(self._passing):
+            for t in passing:
+                for reader in members(t.readers | (t.forced_by if t.forced_by > 0 else 0)):
+                    self._passed_before[reader] |= 1 << i
+        self._known: dict[int, int] = {}
 
     def bound_bytes(self, mask: int) -> int:
         """Bytes on chip that the group and all that it grows into need at least."""
-        most = 0
-        for i in members(mask):
-            need = self.alone[i]
-            for t in self._passing[i]:
-                if t.bit & mask and t.readers & mask and t.forced_by & mask:
-                    need += t.image_bytes
-            most = max(most, need)
-        return most
+        found = self._known.get(mask)
+        if found is None:
+            last = mask.bit_length() - 1
+            part = self._known.get(mask ^ 1 << last)
+            # Without its last operator, all others need the same but those that a tensor passes on its way to that one.
+            changed = members(mask) if part is None else (last, *members(mask & self._passed_before[last]))
+            found = self._known[mask] = max(part or 0, *(self._need_bytes(i, mask) for i in changed))
+        return found
+
+    def _need_bytes(self, i: int, mask: int) -> int:
+        need = self.alone[i]
+        for t in self._passing[i]:
+            if t.bit & mask and t.readers & mask and t.forced_by & mask:
+                need += t.image_bytes
+        return need
 
     def _passing_by(self, i: int) -> tuple[_Passing, ...]:
         facts, graph = self.facts, self.facts.graph

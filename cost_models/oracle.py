@@ -133,22 +133,21 @@ class Oracle:
             self._fits[mask] = found
         return found
 
-    def fits_in(self, scheme: str, mask: int) -> bool:
-        """Whether a group fits in one scheme, with recomputation if that is allowed."""
-        fit = self._fit(self._names[scheme][-1], mask)
-        return fit is not None and fit.valid
+    def fit_in(self, scheme: str, mask: int) -> Fit | None:
+        """What one scheme says of a group, with recomputation if that is allowed."""
+        return self._fit(self._names[scheme][-1], mask)
 
     def _fit(self, way: str, mask: int) -> Fit | None:
         known = self.cache.fits[way]
         return known[mask] if mask in known else known.setdefault(mask, self._ways[way].fit(mask))
 
-    def rule_out(self, scheme: str, mask: int) -> None:
-        """Take it from a search that a group cannot fit in a scheme, with recomputation or without."""
-        unknown = [fits for name in self._names[scheme] if mask not in (fits := self.cache.fits[name])]
-        if unknown:
-            refused = Fit(False, self.least_bytes(mask), self.accelerator.buffer_bytes + 1)
-            for fits in unknown:
-                fits[mask] = refused
+    def rule_out(self, scheme: str, mask: int, least_bytes: int) -> None:
+        """Take it from a search that a group, which moves ``least_bytes`` at least, cannot fit in a scheme, with
+        recomputation or without."""
+        for name in self._names[scheme]:
+            fits = self.cache.fits[name]
+            if mask not in fits:
+                fits[mask] = Fit(False, least_bytes, self.accelerator.buffer_bytes + 1)
 
     def _cheapest(self, mask: int, fits: Mapping[str, Fit]) -> str | None:
         valid = {name: fit for name, fit in fits.items() if fit.valid}

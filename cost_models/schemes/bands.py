@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.cost_models.band_growth import BandBound
 from tvm_fusion.cost_models.bands import BandModel
 from tvm_fusion.cost_models.bands_simulator import simulate_bands
 from tvm_fusion.cost_models.scheme import GroupCost
@@ -29,7 +30,7 @@ class BandsOfRows(Scheme):
     ) -> None:
         super().__init__(graph, accelerator, sizes, recompute)
         self.model = BandModel(graph, accelerator, self.sizes)
-        self._bounds: dict[int, int] = {}
+        self._bounds: dict[int, BandBound] = {}
         self._requirement: dict[int, int] = {}
 
     def cost(self, mask: int, parameters: Mapping[str, Any] | None = None) -> GroupCost:
@@ -67,7 +68,15 @@ class BandsOfRows(Scheme):
 
     def growth_bound_bytes(self, mask: int) -> int:
         """See :mod:`tvm_fusion.cost_models.band_growth`."""
+        return self._bound(mask).needed_bytes
+
+    def growth_extra_bytes(self, mask: int) -> int:
+        """Weights that pass more than once."""
+        return self._bound(mask).extra_bytes
+
+    def _bound(self, mask: int) -> BandBound:
         found = self._bounds.get(mask)
         if found is None:
-            found = self._bounds[mask] = self.model.growth_bound_bytes(mask)
+            part = self._bounds.get(mask ^ 1 << mask.bit_length() - 1)  # nothing reads the last operator
+            found = self._bounds[mask] = self.model.growth_bound(mask, part.bands if part is not None else 1)
         return found

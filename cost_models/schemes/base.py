@@ -37,7 +37,8 @@ class Scheme(ABC):
     name: ClassVar[str]
     recomputes: ClassVar[bool] = False  # whether ``recompute`` changes what it does
     recomputes_by_choice: ClassVar[bool] = False  # whether it executes some groups without it too
-    # Whether of a group that fits every part fits that holds all it reads in it: what does not fit need not grow.
+    # Whether of a group that fits every part that holds all it reads in it fits, and moves no more beyond the least:
+    # what does not fit need not grow.
     fits_by_parts: ClassVar[bool] = False
     exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 
@@ -78,4 +79,11 @@ class Scheme(ABC):
 
     def growth_bound_bytes(self, mask: int) -> int:  # noqa: ARG002 - the interface gives it to those that know more
         """Bytes that the group, and every group that it grows into by operators it does not read, needs at least."""
+        return 0
+
+    def growth_extra_bytes(self, mask: int) -> int:  # noqa: ARG002 - the interface gives it to those that know more
+        """DRAM bytes beyond inputs, outputs and weights, once each, that the group and all it grows into move at least.
+
+        Asked only where :meth:`growth_bound_bytes` fits the buffer.
+        """
         return 0

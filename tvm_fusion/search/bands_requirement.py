@@ -24,7 +24,7 @@ class BandsRequirement:
         self._sizes = problem.oracle.sizes
         self._graph = problem.graph
         self._model = BandModel(problem.graph, problem.oracle.accelerator, self._sizes)
-        self._needed = [self._model.growth_bound_bytes(1 << i) for i in range(problem.size)]
+        self._needed = [self._model.growth_bound(1 << i).needed_bytes for i in range(problem.size)]
         self._whole = [self._whole_bytes(i) for i in range(problem.size)]
 
     def added_bytes(self, i: int) -> int:  # noqa: ARG002 - the interface

@@ -82,7 +82,7 @@ class IdealPath:
     _distance: dict[int, int] = field(default_factory=lambda: {0: 0})
     _last_group: dict[int, int] = field(default_factory=dict)
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    _to_go: dict[int, int] = field(default_factory=dict)
+    _to_go: dict[int, tuple[int, float]] = field(default_factory=dict)
     _before: int = 0
 
     def solve(self, stop: Callable[[], bool] = never) -> bool:
@@ -169,10 +169,12 @@ class IdealPath:
                 if (grown.alive or not group.mask) and bound + self._rest(reached) <= at_most:
                     grown = growth.checked(grown)
                     self.checks += bool(growth.others)
-                    # One operator always executes, layer by layer if need be.
-                    if grown.alive or not group.mask:
+                    if group.mask:  # one operator always executes, layer by layer if need be
+                        bound = start + growth.least(grown)
+                    if not group.mask or (grown.alive and bound + self._rest(reached) <= at_most):
                         waiting.setdefault(reached, []).append((bound, ideal))
-                if grown.alive:
+                # What the group moves beyond the least it moves whatever it grows into.
+                if grown.alive and (not grown.extra or start + self._rest(ideal, grown.extra) <= at_most):
                     stack.append((grown, ideals[reached]))
         self.groups += len(seen)
 
@@ -180,11 +182,13 @@ class IdealPath:
         assert self.at_most is not None, "solve sets it"
         return self.at_most
 
-    def _rest(self, ideal: int) -> int:
-        """What the operators outside an ideal cost at least."""
+    def _rest(self, ideal: int, extra_bytes: int = 0) -> int:
+        """What the operators outside an ideal cost at least, if they move so many bytes beyond the least."""
+        oracle, rest = self.problem.oracle, self.problem.everything & ~ideal
+        if not rest:
+            return 0
         found = self._to_go.get(ideal)
         if found is None:
-            oracle, rest = self.problem.oracle, self.problem.everything & ~ideal
             work = sum(map(oracle.objective.work.__getitem__, members(rest)))
-            found = self._to_go[ideal] = oracle.objective.least(oracle.least_bytes(rest), work) if rest else 0
-        return found
+            found = self._to_go[ideal] = oracle.least_bytes(rest), work
+        return oracle.objective.least(found[0] + extra_bytes, found[1])

@@ -13,7 +13,8 @@ class Grown(NamedTuple):
     """A group that has grown in topological order.
 
     ``needed`` bytes under LBDF at least, ``moved`` bytes in any scheme at least, ``work`` of the objective; ``alive``:
-    bits of the schemes of which no bound says that neither it nor anything it grows into can execute so.
+    bits of the schemes of which no bound says that neither it nor anything it grows into can execute so; ``extra``
+    bytes that it and all it grows into move at least beyond the least.
     """
 
     mask: int
@@ -21,6 +22,7 @@ class Grown(NamedTuple):
     moved: int
     work: float
     alive: int
+    extra: int = 0
 
 
 class GroupGrowth:
@@ -44,27 +46,39 @@ class GroupGrowth:
 
     def extended(self, group: Grown, i: int) -> Grown:
         """The group with operator ``i``, by what is counted alone: schemes other than LBDF are as alive as before."""
-        mask, needed, moved, work, alive = group
+        mask, needed, moved, work, alive, extra = group
         needed, moved = self.bound.add(mask, needed, moved, i)
         mask |= 1 << i
         if self.lbdf and needed > self.buffer_bytes:
             alive &= ~1
-        return Grown(mask, needed, moved, work + self.work[i], alive)
+        return Grown(mask, needed, moved, work + self.work[i], alive, extra)
 
     def checked(self, group: Grown) -> Grown:
         """The group without the schemes that cannot execute it nor anything that it grows into."""
         mask, alive = group.mask, group.alive
+        extras = [0] if self.lbdf and alive & 1 else []
         for k, (name, scheme) in enumerate(self.others, self.lbdf):
-            if alive >> k & 1 and self._is_dead(name, scheme, mask):
-                alive ^= 1 << k
+            if alive >> k & 1:
+                extra = self._extra(name, scheme, group, 0 in extras)
+                if extra is None:
+                    alive ^= 1 << k
+                else:
+                    extras.append(extra)
             if not alive >> k & 1:  # the oracle need not ask for what has grown from a group that cannot fit
-                self.oracle.rule_out(name, mask)
-        return group._replace(alive=alive)
+                self.oracle.rule_out(name, mask, group.moved)
+        return group._replace(alive=alive, extra=max(group.extra, min(extras, default=0)))
 
-    def _is_dead(self, name: str, scheme: Scheme, mask: int) -> bool:
-        if scheme.growth_bound_bytes(mask) > self.buffer_bytes:
-            return True
-        return scheme.fits_by_parts and not self.oracle.fits_in(name, mask)
+    def _extra(self, name: str, scheme: Scheme, group: Grown, none: bool) -> int | None:
+        """What the group and all that it grows into move at least beyond the least; None if they do not fit.
+
+        ``none``: it is not asked, another scheme moves no more.
+        """
+        if scheme.growth_bound_bytes(group.mask) > self.buffer_bytes:
+            return None
+        if scheme.fits_by_parts:
+            fit = self.oracle.fit_in(name, group.mask)
+            return fit.dram_bytes - group.moved if fit is not None and fit.valid else None
+        return 0 if none else scheme.growth_extra_bytes(group.mask)
 
     def joined(self, groups: list[Grown]) -> Grown:
         """Several groups that share no edge as one; what cannot execute one of them cannot execute all."""
@@ -73,8 +87,9 @@ class GroupGrowth:
             alive &= group.alive
         mask = sum(group.mask for group in groups)
         needed, moved = self.bound.total(mask)
-        return Grown(mask, needed, moved, sum(group.work for group in groups), alive)
+        extra = max((group.extra for group in groups), default=0)
+        return Grown(mask, needed, moved, sum(group.work for group in groups), alive, extra)
 
     def least(self, group: Grown) -> int:
         """The objective's value of the group at least."""
-        return self.objective.least(group.moved, group.work)
+        return self.objective.least(group.moved + group.extra, group.work)

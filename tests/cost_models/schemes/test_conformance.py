@@ -55,14 +55,25 @@ def check_group(scheme: Scheme, mask: int) -> GroupCost | None:
 
 
 def check_growth(scheme: Scheme, order: list[int]) -> None:
-    """A bound of a group holds for everything it grows into that fits."""
-    mask, bound = 0, 0
+    """A bound of a group holds for everything it grows into that fits; so does what is said of its parts."""
+    mask = bound = extra = 0
+    parts_fit = True
+    buffer_bytes, sizes = scheme.accelerator.buffer_bytes, scheme.sizes
     for i in order:
         mask |= 1 << i
         bound = max(bound, scheme.growth_bound_bytes(mask))
+        if bound <= buffer_bytes:
+            extra = max(extra, scheme.growth_extra_bytes(mask))
         cost = scheme.cost(mask)
         if cost is not None and cost.valid:
-            assert bound <= scheme.accelerator.buffer_bytes
+            more = cost.dram_bytes - sum(sizes.boundary_bytes(mask)) - sizes.weights(mask)
+            assert bound <= buffer_bytes
+            assert more >= extra
+            if scheme.fits_by_parts:
+                assert parts_fit
+                extra = max(extra, more)
+        else:
+            parts_fit = False
 
 
 @pytest.mark.parametrize("name", scheme_names())

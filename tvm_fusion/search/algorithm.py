@@ -22,7 +22,8 @@ class Algorithm(ABC):
 
     ``rng`` is the only source of chance; ``splitter`` repairs invalid groups; ``stop`` is asked
     inside long computations and turns true at the time limit. ``finished`` ends the search before
-    its budget; ``optimal`` and ``certificate`` say what has been proven by then.
+    its budget; ``optimal``, ``at_least`` (no plan has a lower value) and ``certificate`` say what has been proven by
+    then.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Algorithm(ABC):
         self.stop = stop
         self.finished = False
         self.optimal = False
+        self.at_least = 0
         self.certificate: dict[str, Any] = {}
 
     @abstractmethod

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tvm_fusion.search.algorithm import Algorithm, never
-from tvm_fusion.search.exact import IDEAL_LIMIT, IdealPath
+from tvm_fusion.search.exact import IDEAL_LIMIT
 from tvm_fusion.search.group_growth import GroupGrowth
+from tvm_fusion.search.ideal_path import IdealPath
 from tvm_fusion.search.ideals import ideals_by_size
 from tvm_fusion.search.interval_dp import IntervalDP, cut_order
 from tvm_fusion.search.local_search import POPULATION, LocalSearch
@@ -71,12 +72,10 @@ class Best(Algorithm):
         self._interval_plans_left = max(1, limit // 4)
         ideals = ideals_by_size(self.problem, self.ideal_limit, self.stop)
         if ideals is not None:
-            path = IdealPath(self.problem, ideals, self.max_groups, self.max_checks)
-            if path.solve(self.stop):
-                self.optimal = self.finished = True
-                self.certificate = path.certificate()
-                return [path.partition()]
-            if self.stop():
+            path = IdealPath(self.problem, None, self.max_groups, self.max_checks, len(ideals))
+            self.optimal = path.solve(self.stop)
+            self.at_least, self.certificate = path.at_least, path.certificate()
+            if self.optimal or self.stop():
                 self.finished = True
                 return [path.partition()]
         self._phase = self._cut_orders

@@ -58,8 +58,10 @@ class GroupGrowth:
         mask, alive = group.mask, group.alive
         extras = [0] if self.lbdf and alive & 1 else []
         for k, (name, scheme) in enumerate(self.others, self.lbdf):
+            if 0 in extras:
+                break  # another scheme moves no more; this one is asked of what the group grows into
             if alive >> k & 1:
-                extra = self._extra(name, scheme, group, 0 in extras)
+                extra = self._extra(name, scheme, group)
                 if extra is None:
                     alive ^= 1 << k
                 else:
@@ -68,17 +70,14 @@ class GroupGrowth:
                 self.oracle.rule_out(name, mask, group.moved)
         return group._replace(alive=alive, extra=max(group.extra, min(extras, default=0)))
 
-    def _extra(self, name: str, scheme: Scheme, group: Grown, none: bool) -> int | None:
-        """What the group and all that it grows into move at least beyond the least; None if they do not fit.
-
-        ``none``: it is not asked, another scheme moves no more.
-        """
+    def _extra(self, name: str, scheme: Scheme, group: Grown) -> int | None:
+        """What the group and all that it grows into move at least beyond the least; None if they do not fit."""
         if scheme.growth_bound_bytes(group.mask) > self.buffer_bytes:
             return None
         if scheme.fits_by_parts:
             fit = self.oracle.fit_in(name, group.mask)
             return fit.dram_bytes - group.moved if fit is not None and fit.valid else None
-        return 0 if none else scheme.growth_extra_bytes(group.mask)
+        return scheme.growth_extra_bytes(group.mask)
 
     def joined(self, groups: list[Grown]) -> Grown:
         """Several groups that share no edge as one; what cannot execute one of them cannot execute all."""

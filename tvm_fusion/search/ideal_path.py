@@ -1,0 +1,196 @@
+"""IdealPath: the cheapest chain of ideals (:mod:`tvm_fusion.search.exact` says why it is the optimum), found lazily.
+
+The search keeps what may belong to a plan of a given value at most: the cost of an ideal so far, what the operators
+outside it cost at least, and what a group moves beyond the least must not exceed it. It begins with a low value. As
+long as no plan is found the value is proven to be too low, and a larger one is tried; what was learnt of groups stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from tvm_fusion.graph.graph import members
+from tvm_fusion.search.algorithm import never
+from tvm_fusion.search.group_growth import GroupGrowth
+from tvm_fusion.search.interval_dp import cut_order
+from tvm_fusion.search.orders import topological_orders
+from tvm_fusion.search.problem import FusionProblem, Partition
+
+_ORDERS = 4  # those that take no random numbers, for a plan to begin with
+_PARTS = (4, 2, 1)  # of the way from what certainly moves to the plan known: values that are tried one after another
+
+
+@dataclass
+class IdealPath:
+    """Shortest path over the ideals of a problem.
+
+    For every ideal the groups that may end there wait, sorted by a bound of their cost, and only as many of them are
+    evaluated by the oracle as it takes to find the cheapest. ``plan``: one that is known; without it orders are cut.
+    ``at_least``: no plan has a lower value. ``ideals``: how many the graph has, for the certificate.
+    """
+
+    problem: FusionProblem
+    plan: Partition | None = None
+    max_groups: int | None = None  # give up after so many groups grown,
+    max_checks: int | None = None  # or so many of which schemes beside LBDF were asked: that takes longer
+    ideals: int | None = None
+    at_least: int = 0
+    groups: int = 0
+    checks: int = 0
+    _distance: dict[int, int] = field(default_factory=dict)
+    _last_group: dict[int, int] = field(default_factory=dict)
+    _waiting: list[dict[int, list[tuple[int, int]]]] = field(default_factory=list)
+    _ready: dict[int, int] = field(default_factory=dict)
+    _to_go: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _before: int = 0
+    _solved: bool = False
+    _reached: int = 0
+
+    def __post_init__(self) -> None:
+        graph = self.problem.graph
+        self._predecessors = graph.predecessor_masks
+        self._successors = [tuple(members(mask)) for mask in graph.successor_masks]
+        self._ready[0] = sum(1 << i for i in range(self.problem.size) if not self._predecessors[i])
+        self.at_least = self._rest(0)
+
+    def solve(self, stop: Callable[[], bool] = never) -> bool:
+        """Whether the optimum was found: False if ``stop`` turned true or there was more to do than allowed."""
+        problem = self.problem
+        self._before = problem.oracle.evaluated
+        growth = GroupGrowth(problem)
+        if self.plan is None:
+            orders = islice(topological_orders(problem, np.random.default_rng(0)), _ORDERS)
+            plans = (cut_order(problem, order, growth, stop) for order in orders)
+            self.plan = min(plans, key=problem.plan_value)
+        least, known = self.at_least, problem.plan_value(self.plan)
+        for part in _PARTS:
+            at_most = least + (known - least) // part
+            if part > 1 and at_most <= self.at_least:
+                continue
+            ended = self._search(growth, at_most, stop)
+            if not ended:
+                return False
+            if problem.everything in self._distance:
+                self.at_least, self._solved = self._distance[problem.everything], True
+                return True
+            self.at_least = at_most + 1
+        return False
+
+    def partition(self) -> Partition:
+        """The optimum, or the plan known where it was not found."""
+        if not self._solved:
+            return self.problem.unfused if self.plan is None else self.plan
+        masks, end = [], self.problem.everything
+        while end:
+            masks.append(self._last_group[end])
+            end ^= masks[-1]
+        partition = self.problem.ordered(masks)
+        assert partition is not None
+        return partition
+
+    def certificate(self) -> dict[str, Any]:
+        """What the proof rests on; "chosen_by_heuristics" are schemes that did not try every choice of parameters."""
+        oracle = self.problem.oracle
+        unit = "_bytes" if oracle.objective.name == "dram" else ""
+        found = {
+            "method": "shortest path over the lattice of ideals",
+            "ideals": self.ideals,
+            "ideals_reached": self._reached,
+            "groups_considered": self.groups,
+            "groups_evaluated": oracle.evaluated - self._before,
+            f"lower_bound{unit}": self.at_least,
+            "schemes": list(oracle.schemes),
+            "chosen_by_heuristics": [name for name, scheme in oracle.schemes.items() if not scheme.exact_choice],
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _search(self, growth: GroupGrowth, at_most: int, stop: Callable[[], bool]) -> bool:
+        """Settle all ideals of plans of ``at_most``; False if it was broken off."""
+        self._distance, self._last_group = {0: 0}, {}
+        self._waiting = [{} for _ in range(self.problem.size + 1)]  # by operators in the ideal: smaller ones first
+        self._waiting[0] = {0: []}
+        number = 0
+        for level in self._waiting:
+            while level:
+                ideal, waiting = level.popitem()
+                number += 1
+                if number % 16 == 0 and stop():
+                    return False
+                if ideal and not self._settle(ideal, waiting, at_most):
+                    continue
+                self._expand(growth, ideal, at_most)
+                if self.max_groups is not None and self.groups > self.max_groups:
+                    return False
+                if self.max_checks is not None and self.checks > self.max_checks:
+                    return False
+            self._reached = max(self._reached, number)
+        return True
+
+    def _settle(self, ideal: int, waiting: list[tuple[int, int]], at_most: int) -> bool:
+        """Distance of an ideal by the cheapest group that waits there; False if no plan that is good enough has it."""
+        problem, best = self.problem, at_most - self._rest(ideal) + 1
+        for bound, smaller in sorted(waiting):
+            if bound >= best:
+                break
+            group = ideal ^ smaller
+            valid, value, _ = problem.oracle.evaluate(group)
+            if valid and self._distance[smaller] + value < best and problem.graph.is_connected(group):
+                best = self._distance[smaller] + value
+                self._distance[ideal], self._last_group[ideal] = best, group
+        return ideal in self._distance
+
+    def _expand(self, growth: GroupGrowth, ideal: int, at_most: int) -> None:
+        """Let every group that may follow ``ideal`` and is not proven invalid wait at the ideal it leads to."""
+        start = self._distance[ideal]
+        seen: set[int] = set()
+        stack = [(growth.empty, self._ready[ideal])]
+        while stack:
+            group, ready = stack.pop()
+            for i in members(ready):
+                mask = group.mask | 1 << i
+                if mask in seen:
+                    continue
+                seen.add(mask)
+                grown = growth.extended(group, i)
+                reached = ideal | mask
+                bound = start + growth.least(grown)
+                if (grown.alive or not group.mask) and bound + self._rest(reached) <= at_most:
+                    grown = growth.checked(grown)
+                    self.checks += bool(growth.others)
+                    if group.mask:  # one operator always executes, layer by layer if need be
+                        bound = start + growth.least(grown)
+                    if not group.mask or (grown.alive and bound + self._rest(reached) <= at_most):
+                        self._waiting[reached.bit_count()].setdefault(reached, []).append((bound, ideal))
+                # What the group moves beyond the least it moves whatever it grows into.
+                if grown.alive and (not grown.extra or start + self._rest(ideal, grown.extra) <= at_most):
+                    stack.append((grown, self._ready_after(ready, reached, i)))
+                elif reached not in self._ready:
+                    self._ready_after(ready, reached, i)
+        self.groups += len(seen)
+
+    def _ready_after(self, ready: int, reached: int, i: int) -> int:
+        """Operators that are ready once ``i`` has joined those executed before: with it they are ``reached``."""
+        found = self._ready.get(reached)
+        if found is None:
+            found = ready ^ 1 << i
+            for c in self._successors[i]:
+                if not self._predecessors[c] & ~reached:
+                    found |= 1 << c
+            self._ready[reached] = found
+        return found
+
+    def _rest(self, ideal: int, extra_bytes: int = 0) -> int:
+        """What the operators outside an ideal cost at least, if they move so many bytes beyond the least."""
+        oracle, rest = self.problem.oracle, self.problem.everything & ~ideal
+        if not rest:
+            return 0
+        found = self._to_go.get(ideal)
+        if found is None:
+            work = sum(map(oracle.objective.work.__getitem__, members(rest)))
+            found = self._to_go[ideal] = oracle.least_bytes(rest), work
+        return oracle.objective.least(found[0] + extra_bytes, found[1])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DETERMINISTIC = ("exact", "interval-dp", "unfused")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """How to search, as the options say."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tvm_fusion.reports import table
 from tvm_fusion.reports.comparison import ComparisonRow, RunFacts, unfused_row
 from tvm_fusion.reports.explanation import explain_group
 from tvm_fusion.reports.memory_plot import plot_memory, plot_plan
-from tvm_fusion.reports.progress import search_progress
+from tvm_fusion.reports.progress import search_progress, shown_value
 
 
 def shown(what: object) -> str:
@@ -103,3 +104,23 @@ def test_progress_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]
     with search_progress("exact", 10) as callback:
         assert callback is None
     assert capfd.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_the_best_value_in_the_unit_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with search_progress("exact", 10, "energy") as report:
+        assert report is not None
+        report(1, 2_500_000_000)
+    assert "best 2.500 mJ" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("objective", "text"), [("dram", "41596.000 MB"), ("energy", "41.596 mJ"), ("cycles", "41596.000 million cycles")]
+)
+def test_values_have_the_unit_of_the_objective(objective: str, text: str) -> None:
+    assert shown_value(41_596_000_000, objective) == text

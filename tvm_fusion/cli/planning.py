@@ -164,7 +164,7 @@ def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Foun
     splitter = make_splitter(wanted.repair, wanted.explainer, oracle, wanted.seed)
     if isinstance(splitter, ExplainedSplit) and splitter.explainer.remark:
         session.note(splitter.explainer.remark)
-    with search_progress(wanted.algorithm, wanted.budget_plans) as progress:
+    with search_progress(wanted.algorithm, wanted.budget_plans, wanted.objective) as progress:
         result = search(
             graph,
             oracle,

@@ -95,7 +95,7 @@ LIMITS = (
     "images of a batch",
     "does not begin with the batch",
     "beside narrower ones",
-    "sees padding alone",
+    "see padding alone",
     "its channels are its images",
 )
 

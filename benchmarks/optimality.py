@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.explain_tables import markdown_table
 from benchmarks.many_ideals import RANDWIRED, randomly_wired
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.cli import options, planning, session
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.cost_models.accelerator import parse_size

@@ -1,1 +1,1 @@
-"""Measurements that the README and the changelog quote; each file is a program."""
+"""Measurements that the README and the changelog quote; the README lists the programs, the other files are parts."""

@@ -174,7 +174,7 @@ def main(
 
     search_names, repair_names = options.parse_list(searches, "--searches"), options.parse_list(repairs, "--repairs")
     for name in search_names:
-        planning.Wanted(name).check()
+        planning.Wanted(algorithm=name).check()
     for name in set(repair_names) - {RANDOM}:
         check_explainer(explainer_of(name))
     seed_list = options.parse_seeds(seeds)

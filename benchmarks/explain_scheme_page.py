@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.explain_tables import Results, closed_table, dram_tables, early_tables, machine_text, markdown_table
+from benchmarks.explain_tables import Results, closed_table, dram_tables, early_tables, machine_text
 from benchmarks.explanations import legend, tables
+from benchmarks.markdown import markdown_table
 from benchmarks.published import BRR_DRAM_MB
 from tvm_fusion.cost_models.accelerator import load_accelerator
 from tvm_fusion.errors import NoAnswerError

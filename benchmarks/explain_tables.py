@@ -10,13 +10,14 @@ import io
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from benchmarks.explain import LBDF, REPAIRS, RESULTS, read_runs
+from benchmarks.markdown import markdown_table
 from benchmarks.published import DRAM_MB, RECTIFY
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.errors import NoAnswerError
@@ -74,16 +75,6 @@ def effort(results: Results, run: Run, per_cent: float, column: int) -> float | 
     """Plans (column 0) or seconds (1) until a run was within ``per_cent`` of the optimum; None if it never was."""
     entries = (entry for entry in run["history"] if results.above(run["network"], entry[2]) <= per_cent)
     return next((float(entry[column]) for entry in entries), None)
-
-
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    """Lines of a table."""
-    header = list(header)
-    return [_row(header), _row(["---"] * len(header)), *(_row(row) for row in rows), ""]
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def dram_tables(results: Results) -> list[str]:

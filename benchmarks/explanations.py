@@ -18,8 +18,7 @@ import numpy as np
 import typer
 
 from benchmarks.explain import LBDF, RESULTS, TABLE_BRR
-from benchmarks.explain_tables import markdown_table
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.cli import options, session
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.cost_models.oracle import Oracle

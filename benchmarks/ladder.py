@@ -15,8 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.explain_tables import markdown_table
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.cli import options, planning, session
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.cost_models.accelerator import Accelerator, load_accelerator

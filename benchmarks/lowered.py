@@ -139,7 +139,7 @@ def main(
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> int:
     """Lower the best plans of networks; exit code 1 if one fails or gives other results."""
-    planning.Wanted(algorithm).check()
+    planning.Wanted(algorithm=algorithm).check()
     names = [*NETWORKS, *EXTRA] if nets is None else options.parse_list(nets, "--nets")
     sizes = options.parse_list(buffers, "--buffers")
     for text in sizes:

@@ -125,7 +125,7 @@ def quantized_network(spec: str, folder: Path) -> tuple[Path, str]:
 def measure(case: Case, buffer_bytes: int, algorithm: str) -> Row:
     """One row: plan, lower, verify, compile, compare."""
     accelerator = at_own_widths(buffer_bytes)
-    found = planning.find(case.graph, accelerator, planning.Wanted(algorithm, seconds=120.0, scheme="lbdf"))
+    found = planning.find(case.graph, accelerator, planning.Wanted(algorithm=algorithm, seconds=120.0, scheme="lbdf"))
     plan = found.result.plan
     lowered = lower_plan(case.module, case.graph, plan, accelerator)
     begin = time.perf_counter()

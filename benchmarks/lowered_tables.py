@@ -6,10 +6,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.explain_tables import markdown_table
 from benchmarks.lowered import EXTRA, NETWORKS
 from benchmarks.lowered_operators import FILE as OPERATORS
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.errors import NoAnswerError
 from tvm_fusion.reports.record import read_record
 

@@ -132,8 +132,15 @@ def main(
             continue
         graph = randomly_wired() if net == RANDWIRED else session.load_graph(net, 1, verbose=False)
         for _, algorithm, repair, seed in missing:
-            explained = ("explained", repair) if repair != "random" else ("random", "random")
-            wanted = planning.Wanted(algorithm, 10**9, seed, float(seconds), *explained, scheme="lbdf")
+            wanted = planning.Wanted(
+                algorithm=algorithm,
+                budget_plans=10**9,
+                seed=seed,
+                seconds=float(seconds),
+                repair="explained" if repair != "random" else "random",
+                explainer=repair,
+                scheme="lbdf",
+            )
             found = planning.find(graph, hardware, wanted)
             if not found.evaluation.valid:
                 raise FusionError(f"{net}: {algorithm} gave a plan that does not fit")

@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.explain_tables import markdown_table
 from benchmarks.many_ideals import RANDWIRED, randomly_wired
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.cli import options, planning, session
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.cost_models.accelerator import parse_size
@@ -52,7 +51,7 @@ def measure(
     best, seconds, seed = None, 0.0, seeds[0]
     at_once = bound_seconds if len(seeds) == 1 else 0.0
     for candidate in seeds:
-        wanted = planning.Wanted("best", budget, candidate, scheme=schemes, bound_seconds=at_once)
+        wanted = planning.Wanted(budget_plans=budget, seed=candidate, scheme=schemes, bound_seconds=at_once)
         found = planning.find(graph, hardware, wanted)
         seconds += found.result.seconds
         if best is None or found.result.network_dram_bytes < best.result.network_dram_bytes:
@@ -62,7 +61,7 @@ def measure(
     assert best is not None, "there is at least one seed"
     if not best.result.optimal and bound_seconds and not at_once:
         # Again, now with the bound, which learns from the groups that this search meets.
-        wanted = planning.Wanted("best", budget, seed, scheme=schemes, bound_seconds=bound_seconds)
+        wanted = planning.Wanted(budget_plans=budget, seed=seed, scheme=schemes, bound_seconds=bound_seconds)
         best = planning.find(graph, hardware, wanted)
     if not best.evaluation.valid:
         raise FusionError(f"{net}: the plan for {buffer} has a group that does not fit")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.explain_tables import markdown_table
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.errors import NoAnswerError
 from tvm_fusion.reports.record import read_record
 

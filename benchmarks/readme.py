@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.explain import RESULTS as EXPLAINED
-from benchmarks.explain_tables import Results, closed_table, markdown_table
+from benchmarks.explain_tables import Results, closed_table
+from benchmarks.markdown import machine_note, markdown_table
 from tvm_fusion.cli.main import run_program
 from tvm_fusion.errors import FusionError
 from tvm_fusion.files import write_text_atomic
@@ -74,15 +75,6 @@ def algorithms_table(record: dict[str, Any]) -> list[str]:
         )
     header = ("algorithm", "network MB", "spread MB", "fusable MB", "groups", "saving", "seconds", "")
     return [*markdown_table(header, rows), machine_note(record["environment"])]
-
-
-def machine_note(environment: dict[str, Any]) -> str:
-    """Where a figure was measured."""
-    versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
-    return (
-        f"Measured on {environment['processor']}, {environment['cores']} cores, Python {environment['python']}; "
-        f"{versions}."
-    )
 
 
 def with_table(text: str, marker: str, lines: list[str]) -> str:

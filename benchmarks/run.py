@@ -152,7 +152,7 @@ def main(
     begin = time.perf_counter()
     names, seed_list = options.parse_list(algorithms, "--algorithms"), options.parse_seeds(seeds)
     for name in set(names) - {UNFUSED, FUSE_OPS, AUTO}:
-        planning.Wanted(name).check()
+        planning.Wanted(algorithm=name).check()
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
     folder = output_folder(output, RESULTS, net)
     record = Record(

@@ -158,7 +158,7 @@ def main(
         if name not in METHODS:
             raise FusionError(f"--methods {name!r} is unknown; allowed: {', '.join(METHODS)}")
     numbers = [options.whole("--threads", 1)(entry) for entry in options.parse_list(threads, "--threads")]
-    planning.Wanted(algorithm).check()
+    planning.Wanted(algorithm=algorithm).check()
     parse_size(buffer)
     check_threads(numbers)
     if child:

@@ -76,7 +76,7 @@ class Contest:
     def plan(self) -> tuple[Callable[[], Any], dict[str, Any]]:
         """The best plan in our lowering."""
         graph, accelerator = self.network.graph, at_own_widths(self.setting.buffer_bytes)
-        wanted = planning.Wanted(self.setting.algorithm, seconds=120.0, scheme="lbdf")
+        wanted = planning.Wanted(algorithm=self.setting.algorithm, seconds=120.0, scheme="lbdf")
         found = planning.find(graph, accelerator, wanted)
         lowered = lower_plan(self.network.module, graph, found.result.plan, accelerator, threads=self.setting.threads)
         if lowered.mismatch:

@@ -62,7 +62,8 @@ class Compiled:
         from tvm_fusion.passes.execute import largest_relative_error, random_inputs, run_executable
 
         graph, module = self.network.graph, self.network.module
-        best = planning.find(graph, self.accelerator, planning.Wanted(self.algorithm, scheme="lbdf")).result.plan
+        wanted = planning.Wanted(algorithm=self.algorithm, scheme="lbdf")
+        best = planning.find(graph, self.accelerator, wanted).result.plan
         found, results = {}, []
         for name, plan in zip(PLANS, (one_operator_a_group(graph), best), strict=True):
             lowered = lower_plan(module, graph, plan, self.accelerator, self.target)
@@ -129,7 +130,7 @@ def main(
     if table:
         print("\n".join(page(output or RESULTS)))
         return 0
-    planning.Wanted(algorithm).check()
+    planning.Wanted(algorithm=algorithm).check()
     size = parse_size(buffer)
     for times in CACHE_TIMES:
         cachegrind.check_cache(size * times)

@@ -7,8 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.explain_tables import markdown_table
-from benchmarks.readme import machine_note
+from benchmarks.markdown import machine_note, markdown_table
 from benchmarks.runner.cachegrind import LINE_BYTES
 from tvm_fusion.errors import NoAnswerError
 from tvm_fusion.reports.record import read_record

@@ -77,7 +77,8 @@ def try_network(source: str, buffer: str | None, algorithm: str, record: Record)
             graph = network.graph
             record.add(operators=len(graph), graph_seconds=time.perf_counter() - begin)
             stage, begin = STAGES[1], time.perf_counter()
-            found = planning.find(graph, hardware, planning.Wanted(algorithm, 200, seconds=60.0, scheme="lbdf"))
+            wanted = planning.Wanted(algorithm=algorithm, budget_plans=200, seconds=60.0, scheme="lbdf")
+            found = planning.find(graph, hardware, wanted)
             if not found.evaluation.valid:
                 raise FusionError("the plan has a group that does not fit")
             record.add(
@@ -155,7 +156,7 @@ def main(
     for name in names:
         if name not in table:
             raise FusionError(f"network {name!r} is not in the zoo; allowed: {', '.join(table)}")
-    planning.Wanted(algorithm).check()
+    planning.Wanted(algorithm=algorithm).check()
     options.accelerator_of(None, buffer)
     if child:
         family, source = table[child]

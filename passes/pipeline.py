@@ -78,7 +78,16 @@ def pipeline(
         grouping: Any = FuseByPlan(plan, accelerator)
     else:
         grouping = FusionSearch(
-            accelerator, algorithm, budget, seed, time_limit_seconds, repair, explainer, schemes, objective, recompute
+            accelerator,
+            algorithm=algorithm,
+            budget=budget,
+            seed=seed,
+            time_limit_seconds=time_limit_seconds,
+            repair=repair,
+            explainer=explainer,
+            schemes=schemes,
+            objective=objective,
+            recompute=recompute,
         )
     lowering = lowering_passes(lower, scope, alignment, threads=threads)
     steps = (grouping, *lowering, LowerGroups(), relax.get_pipeline("default_build"))

@@ -1,1 +1,1 @@
-"""Lowering of one LBDF group: what it reads, its operators as TIR blocks, its buffers, its rows."""
+"""Lowering of groups by their schemes: what one reads, its operators as TIR blocks, its buffers, rows and channels."""

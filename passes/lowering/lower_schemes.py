@@ -71,7 +71,7 @@ class _Lowering:
             try:
                 own = {i: _found(functions[name, i]) for i in range(len(group.graph))}
                 inputs = WriterInputs(group, own, shapes, options, self.attributes[name])
-                found[name] = SCHEME_WRITERS[self._scheme(name)].write(inputs)
+                found[name] = SCHEME_WRITERS[self._scheme(name)].writer(inputs)
             except NotLowered as reason:
                 self._refuse(name, reason)
         return found

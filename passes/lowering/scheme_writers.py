@@ -17,7 +17,7 @@ from tvm_fusion.passes.lowering.line_buffer_writer import line_buffer_writer
 from tvm_fusion.passes.lowering.operator_functions import OperatorFunction
 from tvm_fusion.passes.lowering.options import LoweringOptions
 from tvm_fusion.passes.lowering.pass_function import PassFunction
-from tvm_fusion.passes.lowering.unread_rows import check_windows
+from tvm_fusion.passes.lowering.unread_operands import check_windows
 
 LBDF, BRR, LAYER, TWO_PASS, STREAMING = "lbdf", "brr", "layer", "two-pass", "channel-streaming"
 
@@ -53,35 +53,42 @@ def _layer(inputs: WriterInputs) -> GroupWriter:
 
 
 def _bands(inputs: WriterInputs) -> GroupWriter:
-    check_windows(inputs.group.graph)
     return BandFunction(*inputs.first, int(inputs.parameters["bands"]), inputs.own_ids(inputs.parameters["kept"]))
 
 
 def _passes(inputs: WriterInputs) -> GroupWriter:
     chosen = inputs.parameters
     split, kept = inputs.own_ids(chosen["split"]), inputs.own_ids(chosen["kept"])
-    check_windows(inputs.group.graph)
     return PassFunction(*inputs.first, split, kept, str(chosen["weights"]))
 
 
 def _channels(inputs: WriterInputs) -> GroupWriter:
-    check_windows(inputs.group.graph)
     return ChannelFunction(*inputs.first, own_assignment(inputs.group, inputs.attributes))
 
 
 @dataclass(frozen=True)
 class SchemeWriter:
     """``write`` makes the writer, or raises NotLowered. ``on_chip``: groups hold something on chip, so that a user is
-    to hear of one that is not lowered."""
+    to hear of one that is not lowered. ``in_turn``: what they hold is there from its first to its last use only.
+    ``as_sources``: they can be printed in C and CUDA. ``quantized``: networks of 8-bit elements are covered."""
 
     write: Callable[[WriterInputs], GroupWriter]
     on_chip: bool = True
+    in_turn: bool = True
+    as_sources: bool = False
+    quantized: bool = True
+
+    def writer(self, inputs: WriterInputs) -> GroupWriter:
+        """The writer of a group. Raises NotLowered."""
+        if self.in_turn:
+            check_windows(inputs.group.graph)
+        return self.write(inputs)
 
 
 SCHEME_WRITERS: dict[str, SchemeWriter] = {
-    LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first)),
+    LBDF: SchemeWriter(lambda inputs: line_buffer_writer(*inputs.first), in_turn=False, as_sources=True),
     BRR: SchemeWriter(_bands),
     TWO_PASS: SchemeWriter(_passes),
-    STREAMING: SchemeWriter(_channels),
-    LAYER: SchemeWriter(_layer, on_chip=False),
+    STREAMING: SchemeWriter(_channels, quantized=False),  # sums are of another width than the results there
+    LAYER: SchemeWriter(_layer, on_chip=False, in_turn=False),
 }

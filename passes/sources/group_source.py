@@ -21,7 +21,7 @@ from tvm_fusion.passes.attributes import (
     WEIGHT,
     group_functions,
 )
-from tvm_fusion.passes.lowering.scheme_writers import LBDF
+from tvm_fusion.passes.lowering.scheme_writers import SCHEME_WRITERS
 from tvm_fusion.passes.relax_tools import (
     Array,
     bindings,
@@ -35,6 +35,7 @@ from tvm_fusion.passes.sources.c_expressions import C_TYPES, bare, c_dtype, cons
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 WEIGHTS = ("arguments", "arrays")
+_PRINTED = frozenset(name for name, writer in SCHEME_WRITERS.items() if writer.as_sources)
 
 
 class GroupSource:
@@ -121,7 +122,7 @@ def lowered_groups(mod: IRModule) -> dict[str, dict[str, Any]]:
     return {
         n: found
         for n, found in groups
-        if IR_BUFFER_BYTES in found and str(found[SCHEME]) == LBDF and isinstance(mod[n], tirx.PrimFunc)
+        if IR_BUFFER_BYTES in found and str(found[SCHEME]) in _PRINTED and isinstance(mod[n], tirx.PrimFunc)
     }
 
 

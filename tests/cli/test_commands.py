@@ -124,6 +124,20 @@ def test_explain_group_of_a_plan(cli: Cli, saved_graph: Path, tmp_path: Path) ->
     assert "Valid: it needs 672 bytes" in outcome.out
 
 
+def test_explain_in_other_schemes(cli: Cli, saved_graph: Path) -> None:
+    arguments = ("explain", saved_graph, "--operators", "0-4", "--buffer", "600")
+    assert cli(*arguments, "--json").json == cli(*arguments, "--scheme", "lbdf", "--json").json
+    bands = cli(*arguments, "--scheme", "brr", "--json").json
+    assert bands["shown_scheme"] == "brr"
+    assert bands["needed_bytes"] == {"brr": bands["smallest_buffer_bytes"]}
+    assert bands["shown_parameters"]["bands"] > 1
+    assert "fits_line_buffers" not in bands
+    both = cli(*arguments, "--scheme", "lbdf,brr", "--json").json
+    assert both["needed_bytes"] == {"lbdf": 1856, **bands["needed_bytes"]}
+    assert both["smallest_buffer_bytes"] == min(both["needed_bytes"].values())
+    assert "Invalid under BRR" in cli(*arguments, "--scheme", "brr").out
+
+
 def test_plan_saves_what_evaluate_reads(cli: Cli, saved_graph: Path, tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     outcome = cli("plan", saved_graph, "--algorithm", "exact", "--buffer", "2KiB", "-o", path, "--json")

@@ -35,6 +35,19 @@ def test_json_of_the_split(cli: Cli, saved_graph: Path) -> None:
     assert any(edge["cut"] for edge in split["edges"])
 
 
+@pytest.mark.parametrize(("schemes", "note"), [("brr", ""), ("lbdf,brr", "explanations ask the classifier of brr")])
+def test_other_schemes_ask_their_classifier(cli: Cli, saved_graph: Path, schemes: str, note: str) -> None:
+    pytest.importorskip("torch_geometric")
+    arguments = ("explain", saved_graph, "--operators", "0-4", "--buffer=600", "--scheme", schemes)
+    outcome = cli(*arguments, "--explainer", "saliency", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("\n") == bool(note)
+    assert note in outcome.err
+    split = outcome.json["split"]
+    assert split["buffer_bytes"] == outcome.json["smallest_buffer_bytes"] > 600
+    assert {part["scheme"] for part in split["parts"]} <= {*schemes.split(","), "layer"}
+
+
 def test_group_that_fits_has_nothing_to_explain(cli: Cli, saved_graph: Path) -> None:
     outcome = cli("explain", saved_graph, "--operators", "0-4", "--explainer", "occlusion")
     assert outcome.code == 1
@@ -51,6 +64,10 @@ def test_group_of_one_operator(cli: Cli, saved_graph: Path) -> None:
 def test_refusals(cli: Cli, saved_graph: Path, tmp_path: Path) -> None:
     cli("explain", saved_graph, "--operators", "0-4", "--explainer", "magic").refused("'magic'", "occlusion")
     cli("explain", saved_graph, "--operators", "0-4", "--png", tmp_path / "x.png").refused("--explainer")
+    cli("explain", saved_graph, "--operators", "0-4", "--scheme", "magic").refused("'magic'", "auto", "lbdf", "brr")
+    cli("explain", saved_graph, "--operators", "0-4", "--scheme", "layer").refused("'layer'", "auto", "lbdf", "brr")
+    streams = ("explain", saved_graph, "--operators", "0-4", "--scheme", "channel-streaming", "--buffer=600")
+    cli(*streams, "--explainer", "saliency").refused("no classifier", "channel-streaming", "brr, lbdf", "occlusion")
     plan = ("plan", saved_graph, "--algorithm", "local-search")
     cli(*plan, "--repair", "magic").refused("'magic'", "explained")
     cli(*plan, "--repair", "explained", "--explainer", "magic").refused("'magic'", "rgexplainer")

@@ -10,7 +10,7 @@ from tests.strategies import group_masks, operator_graphs
 from tvm_fusion.cost_models.accelerator import load_accelerator
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.explainers.base import inner_edges
-from tvm_fusion.graph.cuts import crossing_bytes, cut_size, fewest_edges, least_bytes
+from tvm_fusion.graph.cuts import cut_size, fewest_edges, least_bytes
 from tvm_fusion.graph.graph import OperatorGraph, members
 
 
@@ -23,6 +23,13 @@ def by_brute_force(graph: OperatorGraph, mask: int) -> list[int]:
         if closed and graph.is_connected(head) and graph.is_connected(mask & ~head):
             found.append(head)
     return found
+
+
+def crossing_bytes(graph: OperatorGraph, mask: int, head: int, sizes: dict[int, int]) -> int:
+    """DRAM bytes of the tensors from ``head`` to the rest of ``mask``: each written, unless it is anyway, and read."""
+    across = {i for i, c in inner_edges(graph, mask) if crosses(head, (i, c))}
+    outside = {i for i in across if graph.successor_masks[i] & ~mask or i in graph.outputs}
+    return sum(sizes[i] for i in across) + sum(sizes[i] for i in across - outside)
 
 
 def crosses(head: int, edge: tuple[int, int]) -> bool:

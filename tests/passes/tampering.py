@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 import tvm
 from tvm import relax
 from tvm.relax import op
@@ -16,12 +17,18 @@ from tests.golden import lower_line_buffer as golden
 from tests.passes.modules import conv, stepwise
 from tests.passes.networks import whole
 from tvm_fusion.cost_models.accelerator import Accelerator
+from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes import FuseByPlan, extract
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 from tvm_fusion.passes.relax_tools import op_name
+from tvm_fusion.passes.verify_memory import VerifyMemory
 
 NAME = "fused_group_0"
 Change = tuple[str, str]
+# What VerifyMemory says.
+AGAIN = "at one place several times"
+OUTSIDE = "outside of its shape"
+UNKNOWN = "not known before it runs"
 # How the golden group reads a row of its input and writes one of its result.
 LOAD = "input_0_rows[row % 3, i3 * 2 + i0 * 2 + lane] = p0[i0, lane, row, i3]"
 STORE = "result_0[i0, i1, row, vector * 4 + lane] = add_3_rows[0, vector * 8 + lane * 2 + i0 * 2 + i1]"
@@ -99,3 +106,37 @@ def writes(places: str, of: str = STORE) -> Change:
 def indented(statement: str, header: str, spaces: int) -> Change:
     """A statement, which stands at so many spaces, inside another one."""
     return statement, f"{header}\n{' ' * (spaces + 4)}{statement}"
+
+
+def allocated(name: str, first: int, elements: int) -> str:
+    """The statement that makes a buffer of two axes on chip."""
+    return f'{name} = T.alloc_buffer(({first}, {elements}), scope="global.sram")'
+
+
+def assert_found(mod: tvm.IRModule, message: str) -> None:
+    """VerifyMemory fails, and says so of the group."""
+    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
+        VerifyMemory()(mod)
+
+
+def assert_off_by_one_is_found(mod: tvm.IRModule, attribute: str, value: int, by: int) -> None:
+    """Whose group's attribute, rightly ``value``, is off by ``by``, 1 or -1."""
+    message = rf" {value} bytes by its TIR, {value + by} by the cost model: {'[+]' if by < 0 else '-'}1$"
+    assert_found(replaced(mod, mod[NAME].with_attr(attribute, value + by)), message)
+
+
+def assert_read_back(mod: tvm.IRModule, program: np.ndarray | None = None) -> None:
+    """What the tests of tampering rest on: a group, printed and read, is the same one, with this program too."""
+    tvm.ir.assert_structural_equal(edited_module(mod)[NAME], mod[NAME])
+    VerifyMemory()(edited_module(mod))
+    if program is not None:
+        VerifyMemory()(with_program(mod, program))
+
+
+def assert_needs(mod: tvm.IRModule, size_bytes: int) -> None:
+    """The addresses of the group end at byte ``size_bytes``: a buffer of one byte less is refused."""
+    with pytest.raises(
+        MemoryMismatchError, match=f"{NAME}.* end at byte {size_bytes} .*the buffer has {size_bytes - 1}"
+    ):
+        VerifyMemory(buffer_bytes=size_bytes - 1)(mod)
+    VerifyMemory(buffer_bytes=size_bytes)(mod)

@@ -18,13 +18,12 @@ from tvm.relax import op
 from benchmarks.quantized import image, results, step
 from tests.golden import lower_line_buffer as golden
 from tests.passes.c_running import compiled, run_in_c
-from tests.passes.lowering.lowered import shared_always
+from tests.passes.lowering.lowered import ROOMY, shared_always
 from tests.passes.lowering_cases import BY_HAND
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import NETWORKS, X, named, plan_of, whole
 from tests.passes.quantized import SETTINGS, small
 from tests.passes.test_fold_quantization import BLOCK, BLOCK_WEIGHTS
-from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.errors import CompileError, MemoryMismatchError
 from tvm_fusion.frontends import load_network
 from tvm_fusion.passes import FuseByPlan, extract
@@ -33,7 +32,6 @@ from tvm_fusion.passes.c_source import c_source
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
 from tvm_fusion.passes.lower_line_buffer import LowerLineBuffer
 
-ROOMY = Accelerator(buffer_bytes=10**9)
 NAME = "fused_group_0"
 
 

@@ -15,12 +15,12 @@ from tvm.relax import op
 
 from benchmarks.quantized import image, results, step
 from tests.passes.cuda_running import ARCHITECTURE, assembler, run_in_cuda
-from tests.passes.lowering.lowered import shared_always
+from tests.passes.lowering.lowered import ROOMY, shared_always
 from tests.passes.lowering.test_block_function import CASES
 from tests.passes.modules import conv, run, stepwise
 from tests.passes.networks import X, whole
 from tests.passes.quantized import SETTINGS, small
-from tests.passes.test_c_source import NAME, NETS, ROOMY
+from tests.passes.test_c_source import NAME, NETS
 from tests.passes.test_fold_quantization import BLOCK, BLOCK_WEIGHTS
 from tvm_fusion.errors import CompileError
 from tvm_fusion.frontends import load_network

@@ -6,22 +6,20 @@ runs that many random networks (by default 300), two plans of each; the numbers 
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tvm
-from hypothesis import HealthCheck, given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from tvm import relax
 from tvm.relax import op
 
 from tests.golden import lower_channels as golden
-from tests.passes.lowering.banded import ROOMY
+from tests.passes.lowered_networks import EXAMPLES, KNOWN_REASONS, LIMITS, Lowered, check_random_networks
+from tests.passes.lowering.lowered import PLAIN, ROOMY, WIDTHS
 from tests.passes.lowering.streamed import (
     basic_block,
     channels_together,
@@ -37,139 +35,71 @@ from tests.passes.modules import conv, copied, private_functions, run, stepwise
 from tests.passes.networks import NETWORKS, named, whole
 from tests.passes.quantized import SETTINGS, small
 from tests.passes.random_modules import Network, networks
-from tests.strategies import partitions
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.cost_models.channel_simulator import simulate_channels
 from tvm_fusion.errors import CompileError
 from tvm_fusion.frontends import load_network
-from tvm_fusion.graph.graph import OperatorGraph, mask_of
+from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerChannels, LowerGroups, LowerSchemes, extract
 from tvm_fusion.passes.attributes import (
     ACCUMULATOR_BYTES,
     IR_BUFFER_BYTES,
     IR_DRAM_BYTES,
-    MEMORY_MAP,
-    OPERATORS,
-    SCHEME,
     group_functions,
-    scheme_parameters,
 )
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
+from tvm_fusion.passes.group_memory import GroupMemory
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
-EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
-PLAIN: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-WIDTHS = st.sampled_from((16, 32, 64))  # bytes of a vector register
 NAME = "fused_group_0"
-# Why an operator may stay with TVM: its channels do not come one by one to it, or TVM has no loops for it.
-KNOWN_REASONS = (
-    "is no single assignment",
-    "is read in more than one way",
-    "does not make image by image",
-    "does not make channel by channel",
-    "is read at other channels than it makes",
-    "it reads another channel than the one that passes",
-    "it does not add up channels one after another",
-    "its operands' channels do not arrive one after another",
-    "it streams by channels, and DRAM has another shape of it",
-    "both must be of 32 bits and one dtype",
-    "with weights of several dtypes",
-    "its constants find no room",
-    "it takes the memory of a tensor of dtype",
-    "one tensor is returned twice",
-    "it reads one tensor as two shapes",
-    "TVM makes no single TIR function",
-    "alone it falls into other operators",
-    "several operands are one weight",
-    "its weights do not go channel by channel",
-    # Of LBDF alone.
-    "is read at other rows than it makes",
-    "it does not add up rows one after another",
-)
-# Refused on purpose, whatever the operator: such groups say nothing of how many operators are lowered.
-LIMITS = (
-    "images of a batch",
-    "does not begin with the batch",
-    "beside narrower ones",
-    "sees padding alone",
-    "its channels are its images",
-)
 
 
-class Lowered:
-    """How many groups were lowered, and why the others were not."""
+class Channels(Lowered):
+    scheme = "channel-streaming"
+    # Channels do not come one by one to an operator, or TVM has no loops for it.
+    reasons_known = (
+        *KNOWN_REASONS,
+        "does not make channel by channel",
+        "is read at other channels than it makes",
+        "it reads another channel than the one that passes",
+        "it does not add up channels one after another",
+        "its operands' channels do not arrive one after another",
+        "it streams by channels, and DRAM has another shape of it",
+        "both must be of 32 bits and one dtype",
+        "with weights of several dtypes",
+        "its constants find no room",
+        "it takes the memory of a tensor of dtype",
+        "its weights do not go channel by channel",
+    )
+    limits = (*LIMITS, "its channels are its images")
 
-    def __init__(self) -> None:
-        self.groups: Counter[bool] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.gaps: Counter[bool] = Counter()  # whether addresses need more than the most that is there at one time
-
-    @property
-    def share(self) -> float:
-        """Of the groups that no limit of the lowering leaves out beforehand."""
-        limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
-        return self.groups[True] / max(1, self.groups.total() - limited)
-
-    def check(self, network: Network, plan: PartitionPlan, vector_bytes: int, together: bool) -> None:
-        """Lower, verify, compile, run and compare one plan."""
-        with warnings.catch_warnings(record=True) as caught, channels_together(together):
-            warnings.simplefilter("always", LoweringWarning)
-            lowered = VerifyMemory()(LowerSchemes(vector_bytes=vector_bytes)(FuseByPlan(plan, ROOMY)(network.module())))
-        relax.analysis.well_formed(lowered)
-        said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
-        self._check_groups(lowered, extract(network.module()).graph, said)
-        found = run(LowerGroups()(lowered), network.arrays())
-        for array, expected in zip(found, network.results(), strict=True):  # sums of what cancels out are small
-            largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-            np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 + 1e-4 * largest)
-
-    def _check_groups(self, lowered: tvm.IRModule, graph: OperatorGraph, said: list[str]) -> None:
-        """Groups are PrimFuncs with the costs of the network's graph, or named in a warning."""
-        for name, attributes in group_functions(lowered).items():
-            is_lowered = isinstance(lowered[name], tvm.tirx.PrimFunc)
-            reasons = [text for text in said if text.startswith(f"{name} is left to TVM's own lowering: ")]
-            assert is_lowered == (IR_BUFFER_BYTES in attributes) == (MEMORY_MAP in attributes)
-            assert len(reasons) == int(not is_lowered)
-            for reason in reasons:
-                assert any(known in reason for known in (*KNOWN_REASONS, *LIMITS)), reason
-            if str(attributes[SCHEME]) != "channel-streaming":
-                continue
-            self.groups[is_lowered] += 1
-            self.reasons.update(reason.split(": ", 1)[1] for reason in reasons)
-            if is_lowered:
-                mask = mask_of([int(i) for i in attributes[OPERATORS]])
-                chosen = ChannelAssignment.from_json(scheme_parameters(attributes))
-                slow = simulate_channels(graph, mask, OWN_WIDTHS, chosen)
-                assert int(attributes[IR_BUFFER_BYTES]) == slow.buffer_bytes
-                assert int(attributes[IR_DRAM_BYTES]) == slow.dram_bytes
-                end = max(int(address) + int(size) for _, address, size in attributes[MEMORY_MAP])
-                self.gaps[end > slow.buffer_bytes] += 1
+    def check_cost(self, graph: OperatorGraph, mask: int, parameters: dict[str, Any], memory: GroupMemory) -> None:
+        slow = simulate_channels(graph, mask, OWN_WIDTHS, ChannelAssignment.from_json(parameters))
+        assert memory.buffer_bytes == slow.buffer_bytes
+        assert memory.dram_bytes == slow.dram_bytes
 
 
-def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
-    """Random networks: one group of all that hangs together, and a random plan each, in random phases."""
-    counted = Lowered()
+def lowered_by_channels(options: settings, max_steps: int = 12) -> Channels:
+    """Random networks in a random plan each, in random phases."""
+    counted = Channels()
 
-    @given(data=st.data(), network=networks(max_steps))
-    @options
-    def check(data: st.DataObject, network: Network) -> None:
-        graph = extract(network.module()).graph
-        plans = [whole(graph)]
-        plans += [data.draw(partitions(graph))] if len(graph) > 1 else []
-        for plan in plans:
-            counted.check(network, data.draw(schemes(graph, plan)), data.draw(WIDTHS), data.draw(st.booleans()))
+    def check(data: st.DataObject, network: Network, plan: PartitionPlan) -> None:
+        chosen = data.draw(schemes(extract(network.module()).graph, plan))
+        lowering = LowerSchemes(vector_bytes=data.draw(WIDTHS))
+        with channels_together(data.draw(st.booleans())):
+            counted.check(network, chosen, lowering)
 
-    check()
+    check_random_networks(check, options, networks(max_steps), plans=1)
     return counted
 
 
 def test_random_networks() -> None:
-    counted = check_random_networks(settings(max_examples=20, derandomize=True, **PLAIN), max_steps=6)
-    print(f"lowered {counted.groups[True]} of {counted.groups.total()} groups; not: {counted.reasons.most_common()}")
+    counted = lowered_by_channels(settings(max_examples=20, derandomize=True, **PLAIN), max_steps=6)
+    counted.show()
     assert counted.share > 0.6
 
 
@@ -177,9 +107,8 @@ def test_random_networks() -> None:
 @pytest.mark.parametrize("part", range(2))
 def test_many_random_networks(part: int) -> None:
     """In two parts, so that two processes share them."""
-    counted = check_random_networks(settings(max_examples=-(-EXAMPLES // 2), **PLAIN))
-    print(f"lowered {counted.groups[True]} of {counted.groups.total()} groups; not: {counted.reasons.most_common()}")
-    print(f"{counted.gaps[True]} of {counted.gaps.total()} need more addresses than bytes at one time")
+    counted = lowered_by_channels(settings(max_examples=-(-EXAMPLES // 2), **PLAIN))
+    counted.show()
     assert counted.share > 0.8
 
 

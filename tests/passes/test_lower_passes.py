@@ -6,124 +6,72 @@ runs that many random networks (by default 300), three plans of each; the number
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pytest
 import tvm
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from tvm import relax
 from tvm.relax import op
 
 from tests.golden import lower_passes as golden
+from tests.passes.lowered_networks import EXAMPLES, KNOWN_REASONS, Lowered, check_random_networks
 from tests.passes.lowering.in_passes import CHAINED, grouped, module, scaled, schemes
 from tests.passes.lowering.lowered import PLAIN, ROOMY, WIDTHS
 from tests.passes.modules import conv, copied, run, stepwise, weight
 from tests.passes.networks import whole
 from tests.passes.random_modules import Network, networks
-from tests.passes.test_lower_bands import KNOWN_REASONS, LIMITS
-from tests.strategies import partitions
 from tvm_fusion.cost_models.accelerator import OWN_WIDTHS
 from tvm_fusion.cost_models.multi_pass import MultiPassModel
 from tvm_fusion.cost_models.multi_pass_simulator import simulate_passes
 from tvm_fusion.graph.graph import OperatorGraph, mask_of
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerGroups, LowerPasses, LowerSchemes, extract, group_memory
-from tvm_fusion.passes.attributes import (
-    IR_BUFFER_BYTES,
-    IR_DRAM_BYTES,
-    MEMORY_MAP,
-    OPERATORS,
-    SCHEME,
-    group_functions,
-    scheme_parameters,
-)
 from tvm_fusion.passes.execute import largest_relative_error, random_inputs
+from tvm_fusion.passes.group_memory import GroupMemory
 from tvm_fusion.passes.lowering.not_lowered import LoweringWarning
 from tvm_fusion.passes.relax_tools import bindings, constant_array, op_name
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
-EXAMPLES = int(os.environ.get("TVM_FUSION_EXAMPLES", "300"))
 
+class Passes(Lowered):
+    """Also in how many passes."""
 
-class Lowered:
-    """How many groups in passes were lowered, in how many passes, and why the others were not."""
+    scheme = "two-pass"
+    reasons_known = (*KNOWN_REASONS, "its weights do not go channel by channel")
 
     def __init__(self) -> None:
-        self.groups: Counter[bool] = Counter()
-        self.reasons: Counter[str] = Counter()
+        super().__init__()
         self.passes: Counter[int] = Counter()
-        self.gaps: Counter[bool] = Counter()  # whether addresses need more than the most that is there at one time
 
-    @property
-    def share(self) -> float:
-        """Of the groups that no limit of the lowering leaves out beforehand."""
-        limited = sum(n for reason, n in self.reasons.items() if any(limit in reason for limit in LIMITS))
-        return self.groups[True] / max(1, self.groups.total() - limited)
-
-    def check(self, network: Network, plan: PartitionPlan, vector_bytes: int) -> None:
-        """Lower, verify, compile, run and compare one plan."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", LoweringWarning)
-            lowered = VerifyMemory()(LowerSchemes(vector_bytes=vector_bytes)(FuseByPlan(plan, ROOMY)(network.module())))
-        relax.analysis.well_formed(lowered)
-        said = [str(warning.message) for warning in caught if issubclass(warning.category, LoweringWarning)]
-        self._check_groups(lowered, extract(network.module()).graph, said)
-        found = run(LowerGroups()(lowered), network.arrays())
-        for array, expected in zip(found, network.results(), strict=True):  # sums of what cancels out are small
-            largest = np.abs(expected[np.isfinite(expected)]).max(initial=0)
-            np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 + 1e-4 * largest)
-
-    def _check_groups(self, lowered: tvm.IRModule, graph: OperatorGraph, said: list[str]) -> None:
-        """Groups in passes are PrimFuncs with the costs of the network's graph, or named in a warning."""
+    def check_cost(self, graph: OperatorGraph, mask: int, parameters: dict[str, Any], memory: GroupMemory) -> None:
+        split, kept, weights = (parameters[key] for key in ("split", "kept", "weights"))
         model = MultiPassModel(graph, OWN_WIDTHS)
-        for name, attributes in group_functions(lowered).items():
-            if str(attributes[SCHEME]) != "two-pass":
-                continue
-            is_lowered = isinstance(lowered[name], tvm.tirx.PrimFunc)
-            reasons = [text for text in said if text.startswith(f"{name} is left to TVM's own lowering: ")]
-            assert is_lowered == (IR_BUFFER_BYTES in attributes) == (MEMORY_MAP in attributes)
-            assert len(reasons) == int(not is_lowered)
-            for reason in reasons:
-                assert any(known in reason for known in (*KNOWN_REASONS, *LIMITS)), reason
-            self.groups[is_lowered] += 1
-            self.reasons.update(reason.split(": ", 1)[1] for reason in reasons)
-            if is_lowered:
-                mask, chosen = mask_of([int(i) for i in attributes[OPERATORS]]), scheme_parameters(attributes)
-                cost = model.cost(mask, chosen)
-                assert cost is not None
-                slow = simulate_passes(graph, mask, OWN_WIDTHS, chosen["split"], chosen["kept"], chosen["weights"])
-                assert int(attributes[IR_BUFFER_BYTES]) == cost.buffer_bytes == slow.buffer_bytes
-                assert int(attributes[IR_DRAM_BYTES]) == cost.dram_bytes == slow.dram_bytes
-                self.gaps[group_memory(lowered)[name].end_bytes > cost.buffer_bytes] += 1
-                self.passes[len(model.group(mask, mask_of(chosen["split"])).passes)] += 1
+        cost = model.cost(mask, parameters)
+        assert cost is not None
+        slow = simulate_passes(graph, mask, OWN_WIDTHS, split, kept, weights)
+        assert memory.buffer_bytes == cost.buffer_bytes == slow.buffer_bytes
+        assert memory.dram_bytes == cost.dram_bytes == slow.dram_bytes
+        self.passes[len(model.group(mask, mask_of(split)).passes)] += 1
 
 
-def check_random_networks(options: settings, max_steps: int = 12) -> Lowered:
-    """Random networks: one group of all that hangs together, and two random plans each, in random passes."""
-    counted = Lowered()
+def lowered_in_passes(options: settings, max_steps: int = 12) -> Passes:
+    """Random networks in two random plans each, in random passes."""
+    counted = Passes()
 
-    @given(data=st.data(), network=networks(max_steps, chains=True))
-    @options
-    def check(data: st.DataObject, network: Network) -> None:
-        graph = extract(network.module()).graph
-        plans = [whole(graph)]
-        plans += [data.draw(partitions(graph)) for _ in range(2 if len(graph) > 1 else 0)]
-        for plan in plans:
-            chosen = data.draw(schemes(graph, plan))
-            if any(group.scheme == "two-pass" for group in chosen.groups):
-                counted.check(network, chosen, data.draw(WIDTHS))
+    def check(data: st.DataObject, network: Network, plan: PartitionPlan) -> None:
+        chosen = data.draw(schemes(extract(network.module()).graph, plan))
+        if any(group.scheme == "two-pass" for group in chosen.groups):
+            counted.check(network, chosen, LowerSchemes(vector_bytes=data.draw(WIDTHS)))
 
-    check()
+    check_random_networks(check, options, networks(max_steps, chains=True), plans=2)
     return counted
 
 
 def test_random_networks() -> None:
-    counted = check_random_networks(settings(max_examples=25, derandomize=True, **PLAIN), max_steps=6)
+    counted = lowered_in_passes(settings(max_examples=25, derandomize=True, **PLAIN), max_steps=6)
     assert counted.groups[True] > 5
     assert counted.share > 0.8
 
@@ -132,10 +80,9 @@ def test_random_networks() -> None:
 @pytest.mark.parametrize("part", range(2))
 def test_many_random_networks(part: int) -> None:
     """In two parts, so that two processes share them."""
-    counted = check_random_networks(settings(max_examples=-(-EXAMPLES // 2), **PLAIN))
-    print(f"lowered {counted.groups[True]} of {counted.groups.total()} groups; not: {counted.reasons.most_common()}")
+    counted = lowered_in_passes(settings(max_examples=-(-EXAMPLES // 2), **PLAIN))
+    counted.show()
     print(f"passes: {sorted(counted.passes.items())}")
-    print(f"{counted.gaps[True]} of {counted.gaps.total()} need more addresses than bytes at one time")
     assert counted.share > 0.85
     assert max(counted.passes) > 2
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import tvm
 
-from tests.passes.lowering.banded import ROOMY
 from tests.passes.lowering.in_passes import module
+from tests.passes.lowering.lowered import ROOMY
 from tests.passes.modules import copied, run
 from tests.passes.networks import named
 from tvm_fusion.graph.plan import Group, PartitionPlan

@@ -6,11 +6,25 @@ import itertools
 
 import numpy as np
 import pytest
-import tvm
 
 from tests.golden import lower_bands as golden
-from tests.passes.tampering import NAME, Change, edited_module, indented, reads, replaced, with_program, writes
-from tvm_fusion.errors import MemoryMismatchError
+from tests.passes.tampering import (
+    AGAIN,
+    NAME,
+    OUTSIDE,
+    UNKNOWN,
+    Change,
+    allocated,
+    assert_found,
+    assert_needs,
+    assert_off_by_one_is_found,
+    assert_read_back,
+    edited_module,
+    indented,
+    reads,
+    with_program,
+    writes,
+)
 from tvm_fusion.passes.attributes import ACCUMULATOR_BYTES, IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
@@ -21,10 +35,7 @@ TAIL = "weight_0_1[lane + 16] = p1[tile * 18 + lane + 16]"
 STAYS = "weight_2_1[vector * 4 + lane] = p2[vector * 4 + lane]"
 RELU = "relu_1_rows[row % 2, vector * 4 + lane] = T.max("
 LINEAR = "* weight_2_1[input * 2 + lane]"
-AGAIN = "at one place several times"
-OUTSIDE = "outside of its shape"
 NOT_MADE = "of which the band has made or loaded none"
-UNKNOWN = "not known before it runs"
 
 
 def loop(column: int) -> str:
@@ -35,11 +46,6 @@ def loop(column: int) -> str:
 def row(column: int) -> str:
     """What the row of a step is."""
     return f'row: T.let[T.int64] = T.Cast("int64", program[band, {column}]) + r'
-
-
-def allocated(name: str, rows: int) -> str:
-    """A band of eight numbers a row."""
-    return f'{name} = T.alloc_buffer(({rows}, 8), scope="global.sram")'
 
 
 TAMPERED: dict[str, tuple[Change, str]] = {
@@ -106,15 +112,15 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         "holds on chip 312 bytes",
     ),
     "more rows than there is room for": (
-        (allocated("relu_1_rows", 2), allocated("relu_1_rows", 1)),
+        (allocated("relu_1_rows", 2, 8), allocated("relu_1_rows", 1, 8)),
         "'relu_1_rows' is read or written outside of its 1 rows",
     ),
     "a band counted as a sum": (
-        (allocated("conv2d_0_rows", 2), allocated("conv2d_0_rows", 2).replace("sram", "accumulator")),
+        (allocated("conv2d_0_rows", 2, 8), allocated("conv2d_0_rows", 2, 8).replace("sram", "accumulator")),
         "holds on chip",
     ),
     "a buffer of another scope": (
-        (allocated("conv2d_0_rows", 2), allocated("conv2d_0_rows", 2).replace("sram", "other")),
+        (allocated("conv2d_0_rows", 2, 8), allocated("conv2d_0_rows", 2, 8).replace("sram", "other")),
         "holds on chip",
     ),
 }
@@ -123,8 +129,7 @@ TAMPERED: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("name", TAMPERED)
 def test_tampering_is_found(name: str) -> None:
     change, message = TAMPERED[name]
-    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
-        VerifyMemory()(edited_module(golden.lowered(), change))
+    assert_found(edited_module(golden.lowered(), change), message)
 
 
 PROGRAMS: dict[str, tuple[tuple[int, int], int, str]] = {
@@ -144,25 +149,17 @@ def test_program_of_other_rows(name: str) -> None:
     place, number, message = PROGRAMS[name]
     program = np.array(golden.PROGRAM, np.int32)
     program[place] = number
-    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
-        VerifyMemory()(with_program(golden.lowered(), program))
+    assert_found(with_program(golden.lowered(), program), message)
 
 
 def test_what_is_changed_is_what_the_pass_reads() -> None:
-    """What the tests above rest on."""
-    mod = golden.lowered()
-    tvm.ir.assert_structural_equal(edited_module(mod)[NAME], mod[NAME])
-    VerifyMemory()(edited_module(mod))
-    VerifyMemory()(with_program(mod, np.array(golden.PROGRAM, np.int32)))
+    assert_read_back(golden.lowered(), np.array(golden.PROGRAM, np.int32))
 
 
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize(("attribute", "value"), [(IR_BUFFER_BYTES, 248), (IR_DRAM_BYTES, 624)])
 def test_attribute_that_is_off_by_one(attribute: str, value: int, by: int) -> None:
-    function = golden.lowered()[NAME].with_attr(attribute, value + by)
-    message = rf" {value} bytes by its TIR, {value + by} by the cost model: {'[+]' if by < 0 else '-'}1$"
-    with pytest.raises(MemoryMismatchError, match=message):
-        VerifyMemory()(replaced(golden.lowered(), function))
+    assert_off_by_one_is_found(golden.lowered(), attribute, value, by)
 
 
 def test_memory_map_of_the_golden_group() -> None:
@@ -185,5 +182,4 @@ def test_memory_map_of_the_golden_group() -> None:
 
 
 def test_what_does_not_fit_the_buffer() -> None:
-    with pytest.raises(MemoryMismatchError, match=f"{NAME}.* end at byte 248 .*the buffer has 247"):
-        VerifyMemory(buffer_bytes=247)(golden.lowered())
+    assert_needs(golden.lowered(), 248)

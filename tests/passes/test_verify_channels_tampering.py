@@ -5,31 +5,35 @@ from __future__ import annotations
 import itertools
 
 import pytest
-import tvm
 
 from tests.golden import lower_channels as golden
-from tests.passes.tampering import NAME, Change, edited_module, indented, reads, replaced, writes
-from tvm_fusion.errors import MemoryMismatchError
+from tests.passes.tampering import (
+    AGAIN,
+    NAME,
+    OUTSIDE,
+    UNKNOWN,
+    Change,
+    allocated,
+    assert_found,
+    assert_needs,
+    assert_off_by_one_is_found,
+    assert_read_back,
+    edited_module,
+    indented,
+    reads,
+    writes,
+)
 from tvm_fusion.passes.attributes import ACCUMULATOR_BYTES, IR_BUFFER_BYTES, IR_DRAM_BYTES, MEMORY_MAP
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 LOAD = "input_0_channels[channel, i2 * 2 + lane + i0] = p0[i0, channel, i2, lane]"
 STORE = "result_0[i0, channel, i2, lane] = input_0_channels[channel, i2 * 2 + lane + i0]"
 PASSES = "conv2d_0_weights[w0 * 2 + w1 + w2] = p1[channel + w0, w1, w2, 0]"
-COLUMN = "conv2d_2_weights[w0 + w1 + w2] = p3[w0, channel + w1, w2, 0]"
 BIAS = "conv2d_2_weights[w0 * 2 + w1 + w2] = p4[w0, w1, w2, 0]"
 SUM = "conv2d_2_channels[v_ff, vector * 4 + lane] = conv2d_2_channels[v_ff, vector * 4 + lane] + "
 STREAM = "relu_1_channel[0, vector * 4 + lane] * conv2d_2_weights[v_ff]"
 ADD = "input_0_channels[channel, vector * 4 + lane] = input_0_channels[channel, vector * 4 + lane] + "
 RELU = "= T.max(relu_1_channel[0, vector * 4 + lane]"
-AGAIN = "at one place several times"
-OUTSIDE = "outside of its shape"
-UNKNOWN = "not known before it runs"
-
-
-def allocated(name: str, first: int, elements: int) -> str:
-    """A buffer of two axes."""
-    return f'{name} = T.alloc_buffer(({first}, {elements}), scope="global.sram")'
 
 
 TAMPERED: dict[str, tuple[Change, str]] = {
@@ -119,24 +123,17 @@ TAMPERED: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("name", TAMPERED)
 def test_tampering_is_found(name: str) -> None:
     change, message = TAMPERED[name]
-    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
-        VerifyMemory()(edited_module(golden.lowered(), change))
+    assert_found(edited_module(golden.lowered(), change), message)
 
 
 def test_what_is_changed_is_what_the_pass_reads() -> None:
-    """What the tests above rest on."""
-    mod = golden.lowered()
-    tvm.ir.assert_structural_equal(edited_module(mod)[NAME], mod[NAME])
-    VerifyMemory()(edited_module(mod))
+    assert_read_back(golden.lowered())
 
 
 @pytest.mark.parametrize("by", [-1, 1])
 @pytest.mark.parametrize(("attribute", "value"), [(IR_BUFFER_BYTES, 102), (IR_DRAM_BYTES, 152)])
 def test_attribute_that_is_off_by_one(attribute: str, value: int, by: int) -> None:
-    function = golden.lowered()[NAME].with_attr(attribute, value + by)
-    message = rf" {value} bytes by its TIR, {value + by} by the cost model: {'[+]' if by < 0 else '-'}1$"
-    with pytest.raises(MemoryMismatchError, match=message):
-        VerifyMemory()(replaced(golden.lowered(), function))
+    assert_off_by_one_is_found(golden.lowered(), attribute, value, by)
 
 
 def test_memory_map_of_the_golden_group() -> None:
@@ -152,5 +149,4 @@ def test_memory_map_of_the_golden_group() -> None:
 
 
 def test_what_does_not_fit_the_buffer() -> None:
-    with pytest.raises(MemoryMismatchError, match=f"{NAME}.* end at byte 102 .*the buffer has 101"):
-        VerifyMemory(buffer_bytes=101)(golden.lowered())
+    assert_needs(golden.lowered(), 102)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tvm
 
 from tests.golden import lower_line_buffer as golden
 from tests.passes.tampering import (
+    AGAIN,
     LOAD,
-    NAME,
+    OUTSIDE,
     STORE,
     Change,
+    assert_found,
     edited,
     indented,
     lowered,
@@ -20,7 +21,6 @@ from tests.passes.tampering import (
     with_tails,
     writes,
 )
-from tvm_fusion.errors import MemoryMismatchError
 from tvm_fusion.passes.verify_memory import VerifyMemory
 
 WEIGHT = "weight_2_1[vector * 4 + lane] = p2[vector * 4 + lane]"
@@ -29,8 +29,6 @@ SCRATCH = "sums = T.alloc_local((8,))"
 ROW = 'T.alloc_buffer((1, 8), scope="global.sram")'
 SUM = "add_3_rows[0, column * 2 + lane] = sums[column * 2 + lane]"
 PROGRAM = "for event in range(20):"
-AGAIN = "at one place several times"
-OUTSIDE = "outside of its shape"
 UNKNOWN = "at unknown places"
 UNDECIDED = "a condition that is not known before it runs"
 
@@ -122,12 +120,6 @@ TAMPERED_VALUES: dict[str, tuple[Change, str]] = {
     ),
     "registers that hold a whole input": ((SCRATCH, "sums = T.alloc_local((80000,))"), "sums"),
 }
-
-
-def assert_found(mod: tvm.IRModule, message: str) -> None:
-    """The pass fails and says so of the group."""
-    with pytest.raises(MemoryMismatchError, match=rf"^{NAME}\b.*({message})"):
-        VerifyMemory()(mod)
 
 
 @pytest.mark.parametrize("name", TAMPERED)

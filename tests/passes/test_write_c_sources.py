@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.passes.c_running import STRICT
+from tests.passes.lowering.lowered import ROOMY
 from tests.passes.networks import named, whole
-from tests.passes.test_c_source import ROOMY, lowered
+from tests.passes.test_c_source import lowered
 from tvm_fusion.errors import CompileError, FusionError
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, LowerSchemes, extract

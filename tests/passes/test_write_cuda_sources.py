@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.passes.cuda_running import STRICT
+from tests.passes.lowering.lowered import ROOMY
 from tests.passes.networks import named, whole
-from tests.passes.test_c_source import ROOMY, lowered
+from tests.passes.test_c_source import lowered
 from tvm_fusion.errors import CompileError
 from tvm_fusion.passes import FuseByPlan, extract
 from tvm_fusion.passes.write_cuda_sources import write_cuda_sources

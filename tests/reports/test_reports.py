@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.graphs import everything, residual_block
+from tests.graphs import residual_block
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.evaluation import evaluate_plan
 from tvm_fusion.cost_models.oracle import Oracle
@@ -17,9 +18,8 @@ from tvm_fusion.errors import FusionError
 from tvm_fusion.graph.plan import PartitionPlan
 from tvm_fusion.reports import table
 from tvm_fusion.reports.comparison import ComparisonRow, RunFacts, unfused_row
-from tvm_fusion.reports.explanation import explain_group
 from tvm_fusion.reports.memory_plot import plot_memory, plot_plan
-from tvm_fusion.reports.progress import search_progress
+from tvm_fusion.reports.progress import search_progress, shown_value
 
 
 def shown(what: object) -> str:
@@ -45,18 +45,6 @@ def test_plan_and_totals_tables() -> None:
     totals = shown(table.totals_table(evaluation, accelerator))
     assert f"{evaluation.network_dram_bytes / 1e6:.3f} MB" in totals
     assert "estimate" in totals
-
-
-def test_explanation_adds_up() -> None:
-    graph = residual_block()
-    explanation = explain_group(graph, (0, 1, 2, 3, 4), Accelerator(buffer_bytes=1024))
-    assert sum(part.bytes for part in explanation.parts) == explanation.smallest_buffer_bytes == 1856
-    assert not explanation.fits
-    assert "832 too many" in explanation.verdict()
-    assert "required" in shown(table.explanation_table(explanation))
-    roomy = explain_group(graph, (0, 1, 2, 3, 4), Accelerator(buffer_bytes=1856))
-    assert roomy.fits
-    assert Oracle(graph, roomy.accelerator).evaluate(everything(graph))[0]
 
 
 def test_comparison_counts_mean_spread_and_best() -> None:
@@ -103,3 +91,23 @@ def test_progress_is_silent_without_a_terminal(capfd: pytest.CaptureFixture[str]
     with search_progress("exact", 10) as callback:
         assert callback is None
     assert capfd.readouterr().err == ""
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_the_best_value_in_the_unit_of_the_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with search_progress("exact", 10, "energy") as report:
+        assert report is not None
+        report(1, 2_500_000_000)
+    assert "best 2.500 mJ" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("objective", "text"), [("dram", "41596.000 MB"), ("energy", "41.596 mJ"), ("cycles", "41596.000 million cycles")]
+)
+def test_values_have_the_unit_of_the_objective(objective: str, text: str) -> None:
+    assert shown_value(41_596_000_000, objective) == text

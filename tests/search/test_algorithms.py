@@ -119,8 +119,8 @@ def test_time_limit_ends_the_proofs(name: str) -> None:
 def test_ctrl_c_keeps_the_best_plan(name: str, b3_start: OperatorGraph, b3_start_oracle: Oracle) -> None:
     best: list[int] = []
 
-    def interrupt(plans: int, best_bytes: int) -> None:
-        best.append(best_bytes)
+    def interrupt(plans: int, best_value: int) -> None:
+        best.append(best_value)
         if plans == 25:
             raise KeyboardInterrupt
 

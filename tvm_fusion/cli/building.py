@@ -58,11 +58,16 @@ def load(net: str, batch: int, seed: int) -> LoadedNetwork:
 
 
 def lowered_schemes(graph: OperatorGraph, as_sources: bool) -> str:
-    """The schemes, as --scheme has them, whose groups the lowering covers: of sources line buffers alone, of quantised
-    networks all but channel streaming, whose sums are of another width than its results there."""
-    if as_sources:
-        return "lbdf"
-    return "lbdf,brr,two-pass" if any(op.dtype in ("int8", "uint8") for op in graph.operators) else "auto"
+    """The schemes, as --scheme has them, whose groups the lowering covers."""
+    from tvm_fusion.passes.lowering.scheme_writers import SCHEME_WRITERS
+
+    quantized = any(op.dtype in ("int8", "uint8") for op in graph.operators)
+    covered = (
+        name
+        for name, writer in SCHEME_WRITERS.items()
+        if (writer.as_sources or not as_sources) and (writer.quantized or not quantized)
+    )
+    return ",".join(covered)
 
 
 def target_kind(target: str) -> str:

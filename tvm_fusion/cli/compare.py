@@ -41,8 +41,17 @@ def compare(
     names = options.parse_list(algorithms, "--algorithms")
     seed_list = options.parse_seeds(seeds)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
-    seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(names[0], budget, 0, seconds, repair, explainer, scheme, objective, recompute, cache)
+    wanted = planning.Wanted(
+        algorithm=names[0],
+        budget_plans=budget,
+        seconds=options.parse_duration(time_limit),
+        repair=repair,
+        explainer=explainer,
+        scheme=scheme,
+        objective=objective,
+        recompute=recompute,
+        cache=cache,
+    )
     for name in names:
         replace(wanted, algorithm=name).check()
     graph = session.load_graph(net, batch, verbose)

@@ -121,9 +121,17 @@ def compile_(
     as_folder = compiled_files.is_folder(output)
     _check_drawing(png, lower)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
-    seconds = options.parse_duration(time_limit)
-    wanted = planning.Wanted(algorithm, budget, seed, seconds, repair, explainer, objective=objective)
-    wanted = replace(wanted, scheme=scheme or "auto", recompute=recompute)
+    wanted = planning.Wanted(
+        algorithm=algorithm,
+        budget_plans=budget,
+        seed=seed,
+        seconds=options.parse_duration(time_limit),
+        repair=repair,
+        explainer=explainer,
+        scheme=scheme or "auto",
+        objective=objective,
+        recompute=recompute,
+    )
     wanted.check()
     from tvm_fusion.cli import building
 

@@ -11,7 +11,7 @@ from tvm_fusion.cli import options
 from tvm_fusion.errors import PlanError
 
 if TYPE_CHECKING:
-    from tvm_fusion.cost_models.accelerator import Accelerator
+    from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.graph.graph import OperatorGraph
     from tvm_fusion.graph.plan import PartitionPlan
     from tvm_fusion.reports.split_explanation import SplitExplanation
@@ -48,6 +48,7 @@ def explain(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
+    scheme: options.ExplainScheme = "lbdf",
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -57,8 +58,10 @@ def explain(
     also the edges at fault, the split that they propose and what it saves; exit code 1 if there is nothing to split.
     """
     from tvm_fusion.cli import session
+    from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.explainers.registry import check_explainer
     from tvm_fusion.files import check_writable
+    from tvm_fusion.reports.explanation import explain_group, explained_schemes
 
     if (operators is None) == (plan is None) or (plan is None) != (group is None):
         raise PlanError("give either --operators 0,1,2 or both --plan FILE and --group NUMBER")
@@ -69,10 +72,9 @@ def explain(
     for path in filter(None, (png, svg)):
         check_writable(path)
     ids = options.parse_operators(operators) if operators is not None else ()
+    explained_schemes(scheme)
     options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)  # refuse bad options before long work
     graph = session.load_graph(net, batch, verbose)
-    from tvm_fusion.reports.explanation import explain_group
-
     saved: PartitionPlan | None = None
     if plan is not None and group is not None:
         from tvm_fusion.graph.plan_io import load_plan
@@ -84,8 +86,8 @@ def explain(
     else:
         _check_group(graph, ids)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, saved)
-    explanation = explain_group(graph, ids, hardware)
-    split = None if explainer is None else _explained(graph, ids, hardware, explainer, seed)
+    explanation = explain_group(graph, ids, hardware, scheme)
+    split = None if explainer is None else _explained(Oracle(graph, hardware, scheme), ids, explainer, seed)
     if split is not None:
         from tvm_fusion.reports.split_drawing import draw_split
 
@@ -107,17 +109,18 @@ def explain(
     return 0
 
 
-def _explained(
-    graph: OperatorGraph, ids: tuple[int, ...], hardware: Accelerator, explainer: str, seed: int
-) -> SplitExplanation:
-    from tvm_fusion.cost_models.oracle import Oracle
+def _explained(oracle: Oracle, ids: tuple[int, ...], name: str, seed: int) -> SplitExplanation:
+    from tvm_fusion.cli import session
     from tvm_fusion.explainers.registry import make_explainer
     from tvm_fusion.graph.graph import mask_of
     from tvm_fusion.reports.split_explanation import explain_split
     from tvm_fusion.search.problem import FusionProblem
 
-    problem = FusionProblem(graph, Oracle(graph, hardware))
-    return explain_split(problem, mask_of(ids), make_explainer(explainer, problem.oracle, seed), explainer)
+    explainer = make_explainer(name, oracle, seed)
+    found = explain_split(FusionProblem(oracle.graph, oracle), mask_of(ids), explainer, name)
+    if explainer.remark:
+        session.note(explainer.remark)
+    return found
 
 
 def _check_group(graph: OperatorGraph, ids: tuple[int, ...]) -> None:

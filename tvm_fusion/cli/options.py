@@ -107,6 +107,16 @@ PlanScheme = Annotated[
         rich_help_panel=_HARDWARE,
     ),
 ]
+ExplainScheme = Annotated[
+    str,
+    typer.Option(
+        "--scheme",
+        metavar="auto|NAME,NAME",
+        help="How the group may execute, as of plan. Shown is the scheme in which it executes or, where it fits in "
+        "none, the one that needs least.",
+        rich_help_panel=_HARDWARE,
+    ),
+]
 ObjectiveName = Annotated[
     str,
     typer.Option(

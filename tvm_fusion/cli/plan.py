@@ -47,10 +47,19 @@ def plan(
     if output is not None:
         check_writable(output)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)
-    seconds = options.parse_duration(time_limit)
-    for_bound = options.parse_bound_seconds(bound_seconds)
-    how = (algorithm, budget, seed, seconds, repair, explainer, scheme, objective, recompute, cache, for_bound)
-    wanted = planning.Wanted(*how)
+    wanted = planning.Wanted(
+        algorithm=algorithm,
+        budget_plans=budget,
+        seed=seed,
+        seconds=options.parse_duration(time_limit),
+        repair=repair,
+        explainer=explainer,
+        scheme=scheme,
+        objective=objective,
+        recompute=recompute,
+        cache=cache,
+        bound_seconds=options.parse_bound_seconds(bound_seconds),
+    )
     wanted.check()
     graph = session.load_graph(net, batch, verbose)
     found = planning.find(graph, hardware, wanted)

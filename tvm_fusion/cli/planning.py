@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _DETERMINISTIC = ("exact", "interval-dp", "unfused")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wanted:
     """How to search, as the options say."""
 
@@ -164,7 +164,7 @@ def find(graph: OperatorGraph, accelerator: Accelerator, wanted: Wanted) -> Foun
     splitter = make_splitter(wanted.repair, wanted.explainer, oracle, wanted.seed)
     if isinstance(splitter, ExplainedSplit) and splitter.explainer.remark:
         session.note(splitter.explainer.remark)
-    with search_progress(wanted.algorithm, wanted.budget_plans) as progress:
+    with search_progress(wanted.algorithm, wanted.budget_plans, wanted.objective) as progress:
         result = search(
             graph,
             oracle,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
+from tvm_fusion.cost_models.schemes.registry import ALWAYS
 from tvm_fusion.errors import ExplainerError
 
 # A group is invalid where no allowed scheme fits it. BRR streams weights, so that what it cannot fit seldom fits in
 # line buffers: its classifier is the closest to that truth (docs/classifier.md has the figures).
 PREFERRED = ("brr", "lbdf")
-_ALWAYS = "layer"  # of single operators, which are never explained
 
 
 def classifier_scheme(schemes: Iterable[str], types: Iterable[str], types_seen: Mapping[str, AbstractSet[str]]) -> str:
@@ -20,14 +20,14 @@ def classifier_scheme(schemes: Iterable[str], types: Iterable[str], types_seen: 
     allowed schemes that have one, the scheme whose classifier saw the most of the operator ``types`` in question; of
     equals the first in PREFERRED. Raises ExplainerError if none has one.
     """
-    allowed = [name for name in schemes if name != _ALWAYS]
+    allowed = [name for name in schemes if name != ALWAYS]
     known = sorted(
         (name for name in allowed if name in types_seen),
         key=lambda name: (PREFERRED.index(name) if name in PREFERRED else len(PREFERRED), name),
     )
     if not known:
         raise ExplainerError(
-            f"no classifier ships for scheme {', '.join(allowed) or _ALWAYS}; there is one for "
+            f"no classifier ships for scheme {', '.join(allowed) or ALWAYS}; there is one for "
             f"{', '.join(sorted(types_seen))}; explainer 'occlusion' asks the cost model instead"
         )
     wanted = set(types)
@@ -36,7 +36,7 @@ def classifier_scheme(schemes: Iterable[str], types: Iterable[str], types_seen: 
 
 def mixed_note(scheme: str, schemes: Iterable[str]) -> str:
     """One line that says whose classifier is asked where groups may execute otherwise too; else nothing."""
-    others = [name for name in schemes if name not in (scheme, _ALWAYS)]
+    others = [name for name in schemes if name not in (scheme, ALWAYS)]
     if not others:
         return ""
     return (

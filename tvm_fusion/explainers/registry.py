@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tvm_fusion.errors import ExplainerError
 
@@ -38,8 +38,7 @@ def make_explainer(name: str, oracle: Oracle, seed: int = 0) -> Explainer:
 
     Raises ExplainerError for an unknown or broken one, and where torch is needed but not installed.
     """
-    explainer: Explainer = _factory(name)(oracle, seed)
-    return explainer
+    return _factory(name)(oracle, seed)
 
 
 def check_explainer(name: str) -> None:
@@ -48,24 +47,26 @@ def check_explainer(name: str) -> None:
         raise ExplainerError(f"explainer {name!r} is unknown; allowed: {', '.join(explainer_names())}")
 
 
-def _factory(name: str) -> Any:
+def _factory(name: str) -> ExplainerFactory:
     if name in _OWN:
         module, attribute = _OWN[name].split(":")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of torch, when torch_geometric is imported
-                return getattr(import_module(module), attribute)
+                own: ExplainerFactory = getattr(import_module(module), attribute)
         except ImportError as error:
             if error.name and error.name.partition(".")[0] in ("torch", "torch_geometric", "safetensors"):
                 raise ExplainerError(
                     f"explainer {name!r} needs {error.name.partition('.')[0]}; pip install 'tvm-fusion[zoo]' brings it"
                 ) from None
             raise
+        return own
     for point in entry_points(group=GROUP):
         if point.name == name:
             try:
-                return point.load()
+                foreign: ExplainerFactory = point.load()
             except Exception as error:
                 raise ExplainerError(f"explainer {name!r} ({point.value}) cannot be loaded: {error}") from error
+            return foreign
     check_explainer(name)
     raise AssertionError

@@ -54,13 +54,8 @@ def cut_size(graph: OperatorGraph, mask: int, head: int) -> int:
     return sum([(successors[i] & tail).bit_count() for i in members(head)])
 
 
-def crossing_bytes(graph: OperatorGraph, mask: int, head: int, tensor_bytes: Mapping[int, int]) -> int:
-    """DRAM bytes of the tensors from ``head`` to the rest of ``mask``: each written, unless it is anyway, and read."""
-    crossing = [i for i in members(head) if graph.successor_masks[i] & mask & ~head]
-    return sum(_bytes_across(graph, mask, i, tensor_bytes) for i in crossing)
-
-
 def _bytes_across(graph: OperatorGraph, mask: int, i: int, tensor_bytes: Mapping[int, int]) -> int:
+    """DRAM bytes of a tensor that goes from a head to a tail: it is written, unless it is anyway, and read."""
     written_anyway = graph.successor_masks[i] & ~mask or graph.output_mask >> i & 1
     return tensor_bytes[i] * (1 if written_anyway else 2)
 

@@ -136,17 +136,17 @@ def too_heavy_note(graph: OperatorGraph, evaluation: PlanEvaluation, accelerator
 
 def explanation_table(explanation: Explanation) -> Table:
     """What a group keeps on chip, the largest part first."""
-    needed, buffer = explanation.smallest_buffer_bytes, explanation.accelerator.buffer_bytes
-    table = numbers_table(
-        f"group of operators {ranges(explanation.line_buffers.operators)}",
-        "part", "lines", "of", "bytes", "% of buffer", "name",
-        text=("part", "name"),
-    )  # fmt: skip
+    shown, buffer = explanation.shown, explanation.accelerator.buffer_bytes
+    needed, title = shown.buffer_bytes, f"group of operators {ranges(shown.operators)}"
+    if shown.scheme != "lbdf":
+        title += f" in {shown.scheme}: the most that there is of each part, not all at one time"
+    columns = ("part", explanation.unit, "of", "bytes", "% of buffer", "name")
+    table = numbers_table(title, *columns, text=("part", "name"))
     for part in sorted(explanation.parts, key=lambda part: -part.bytes):
-        lines = "" if part.lines is None else str(part.lines) if part.lines else "in place"
-        height = "" if part.height is None else str(part.height)
+        held = "" if part.held is None else str(part.held) if part.held else "in place"
+        whole = "" if part.whole is None else str(part.whole)
         share = f"{100 * part.bytes / buffer:.1f}"
-        table.add_row(part.label, lines, height, f"{part.bytes:,}", share, escape(part.name))
+        table.add_row(part.label, held, whole, f"{part.bytes:,}", share, escape(part.name))
     table.add_section()
     table.add_row("required", "", "", f"{needed:,}", f"{100 * needed / buffer:.1f}", "")
     table.add_row("buffer", "", "", f"{buffer:,}", "100.0", "")

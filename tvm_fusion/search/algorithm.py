@@ -46,5 +46,5 @@ class Algorithm(ABC):
     def ask(self, limit: int) -> Sequence[Partition]:
         """Between 1 and ``limit`` partitions (each counts as one plan), or none when there is nothing more to try."""
 
-    def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:  # noqa: B027
-        """Costs of the partitions asked last, in the same order."""
+    def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:  # noqa: B027
+        """The objective's values of the partitions asked last, in the same order."""

@@ -58,14 +58,14 @@ class Best(Algorithm):
         """Plans of the phase that the search is in."""
         return self._phase(limit)
 
-    def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
+    def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:
         """Every phase learns from all plans."""
-        self._found.update(zip(partitions, dram_bytes, strict=True))
+        self._found.update(zip(partitions, values, strict=True))
         self._found = dict(sorted(self._found.items(), key=lambda item: (item[1], item[0]))[:POPULATION])
         if self._local is None:
-            self._intervals.tell(partitions, dram_bytes)
+            self._intervals.tell(partitions, values)
         else:
-            self._local.tell(partitions, dram_bytes)
+            self._local.tell(partitions, values)
             self._plans_since_cut += len(partitions)
 
     def _exact(self, limit: int) -> Sequence[Partition]:

@@ -115,7 +115,7 @@ class _Tree:
         if not pairs:
             return (mask,)
         if not any(problem.valid(part) for pair in pairs for part in pair):
-            return min((self._joined(pair) for pair in pairs[:BRANCHES]), key=self._left_and_bytes)
+            return min((self._joined(pair) for pair in pairs[:BRANCHES]), key=self._left_and_value)
         pairs += self._pairs(mask, edges[:LEAST_BYTES_EDGES], self._least_bytes)
         both = [pair for pair in pairs if all(problem.valid(part) for part in pair)]
         if both:
@@ -140,6 +140,6 @@ class _Tree:
         size = max(part.bit_count() for part in pair if self.problem.valid(part))
         return size, -self.problem.plan_value(pair)
 
-    def _left_and_bytes(self, parts: Parts) -> tuple[int, int]:
+    def _left_and_value(self, parts: Parts) -> tuple[int, int]:
         invalid = sum(not self.problem.valid(part) for part in parts)
         return invalid, self.problem.plan_value(parts)

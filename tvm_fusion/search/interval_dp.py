@@ -44,9 +44,9 @@ class IntervalDP(Algorithm):
         self._growth = self._growth or GroupGrowth(self.problem)
         return [cut_order(self.problem, order, self._growth, self.stop)]
 
-    def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
+    def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:
         """Count the orders that brought nothing better."""
-        for found in dram_bytes:
+        for found in values:
             better = self._best is None or found < self._best
             self._failures = 0 if better else self._failures + 1
             self._best = found if better else self._best

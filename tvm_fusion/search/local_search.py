@@ -42,9 +42,9 @@ class LocalSearch(Algorithm):
             return random_plans(self, min(limit, self.population))
         return repaired_plans(self, [self._edited(plan) for plan in list(self._plans)[:limit]])
 
-    def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
+    def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:
         """Keep the best plans; of equally good ones those that come first in a fixed order."""
-        self._plans.update(zip(partitions, dram_bytes, strict=True))
+        self._plans.update(zip(partitions, values, strict=True))
         best = sorted(self._plans.items(), key=lambda item: (item[1], item[0]))
         self._plans = dict(best[: self.population])
 

@@ -76,7 +76,7 @@ class Nsga2(Algorithm):
             return []
         return [chromosome.partition for (chromosome,) in self._asked.get("X")]
 
-    def tell(self, partitions: Sequence[Partition], dram_bytes: Sequence[int]) -> None:
+    def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:
         """Select the next population."""
         self._genetic.evaluator.eval(self._genetic.problem, self._asked)
         self._genetic.tell(infills=self._asked)

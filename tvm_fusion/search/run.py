@@ -21,12 +21,14 @@ from tvm_fusion.search.registry import algorithm_factory
 from tvm_fusion.search.split import RepairCounts, Splitter
 from tvm_fusion.search.termination import Termination
 
+# Called with the plans proposed so far and the objective's value of the best one.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The best plan of a search. ``history`` has (plans proposed, seconds, DRAM bytes) of every improvement.
+    """The best plan of a search. ``history`` has (plans proposed, seconds, value) of every improvement, the value being
+    the objective's: DRAM bytes, pJ or cycles.
 
     ``optimal`` says that the plan is proven to be the optimum; ``certificate`` what the proof rests on. No plan of the
     oracle's schemes moves less than ``lower_bound_bytes``; ``bound_certificate`` says why, without one because this is
@@ -66,10 +68,10 @@ def search(
 ) -> SearchResult:
     """The best plan that ``algorithm`` finds within a budget of plans and, if given, of seconds.
 
-    Every complete plan that it proposes counts. ``progress`` is called with the plans proposed so far and
-    the best DRAM bytes. Ctrl-C and the time limit end the search with the best plan so far; before the
-    first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid groups
-    (default: at random); ``clock`` counts the seconds. The same seed gives the same plan, unless the time limit
+    Every complete plan that it proposes counts. ``progress`` is called with the plans proposed so far and the
+    objective's value of the best one (DRAM bytes, pJ or cycles). Ctrl-C and the time limit end the search with the best
+    plan so far; before the first one that is the unfused plan, which is always valid. ``splitter`` repairs invalid
+    groups (default: at random); ``clock`` counts the seconds. The same seed gives the same plan, unless the time limit
     ends the search. Where the search itself proves nothing, ``bound_seconds`` are spent on a lower bound afterwards
     (None: a fixed amount of work, ten seconds or so at most). That may prove the plan optimal, or give a better one.
 
@@ -126,7 +128,7 @@ def search(
 
 @dataclass
 class _Run:
-    """The loop of asking and telling, with the best plan so far."""
+    """The loop of asking and telling, with the best plan so far and its value (the objective's)."""
 
     problem: FusionProblem
     termination: Termination
@@ -136,11 +138,11 @@ class _Run:
     certificate: dict[str, Any] = field(default_factory=dict)
     history: list[tuple[int, float, int]] = field(default_factory=list)
     best: Partition = ()
-    best_bytes: int = 0
+    best_value: int = 0
 
     def __post_init__(self) -> None:
         self.best = self.problem.unfused
-        self.best_bytes = self.problem.plan_value(self.best)
+        self.best_value = self.problem.plan_value(self.best)
 
     def until_the_end(self, algorithm: Algorithm) -> None:
         """Ask and tell until the algorithm, the budget or the time is at its end."""
@@ -164,12 +166,12 @@ class _Run:
         self.optimal, self.certificate = algorithm.optimal, algorithm.certificate
 
     def _propose(self, partition: Partition) -> int:
-        dram_bytes = self.problem.plan_value(partition)
+        value = self.problem.plan_value(partition)
         self.termination.proposed += 1
-        if dram_bytes < self.best_bytes or not self.history:
-            if dram_bytes <= self.best_bytes:
-                self.best, self.best_bytes = partition, dram_bytes
-            self.history.append((self.termination.proposed, self.termination.seconds, self.best_bytes))
+        if value < self.best_value or not self.history:
+            if value <= self.best_value:
+                self.best, self.best_value = partition, value
+            self.history.append((self.termination.proposed, self.termination.seconds, self.best_value))
         if self.progress is not None:
-            self.progress(self.termination.proposed, self.best_bytes)
-        return dram_bytes
+            self.progress(self.termination.proposed, self.best_value)
+        return value

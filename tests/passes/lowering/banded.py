@@ -7,13 +7,11 @@ from collections.abc import Callable
 import tvm
 from hypothesis import strategies as st
 
+from tests.passes.lowering.lowered import ROOMY
 from tests.passes.networks import whole
-from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.plan import Group, PartitionPlan
 from tvm_fusion.passes import FuseByPlan, extract
-
-ROOMY = Accelerator(buffer_bytes=10**9)
 
 
 def in_bands(plan: PartitionPlan, bands: int, kept: Callable[[int], bool] = lambda _: False) -> PartitionPlan:

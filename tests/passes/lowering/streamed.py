@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tvm.relax import op
 
 from tests.channel_assignments import AssignmentRules, assignments
-from tests.passes.lowering.banded import ROOMY
+from tests.passes.lowering.lowered import ROOMY
 from tests.passes.modules import bias, conv
 from tvm_fusion.cost_models.channel_assignment import ChannelAssignment
 from tvm_fusion.graph.graph import OperatorGraph, mask_of

@@ -9,7 +9,7 @@ from tvm_fusion.graph.demand import ALL
 from tvm_fusion.graph.graph import OperatorGraph
 from tvm_fusion.graph.operator import Operator, Tensor, Window
 from tvm_fusion.passes.lowering.not_lowered import NotLowered
-from tvm_fusion.passes.lowering.unread_rows import check_windows
+from tvm_fusion.passes.lowering.unread_operands import check_windows
 
 # Operand's size, kernel, stride, padding, dilation; the same for rows and columns.
 SIZES = [
@@ -41,7 +41,7 @@ def network(transposed: bool, rows: int, size: int, window: Window) -> OperatorG
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_it_refuses_what_a_convolution_of_ones_does_not_see(transposed: bool) -> None:
+def test_it_refuses_convolutions_of_ones_that_give_zeros_alone(transposed: bool) -> None:
     counts = {True: 0, False: 0}
     for size, kernel, stride, padding, dilation in SIZES:
         rows = seen(transposed, size, kernel, stride, padding, dilation)
@@ -49,10 +49,10 @@ def test_it_refuses_what_a_convolution_of_ones_does_not_see(transposed: bool) ->
             continue
         window = Window((kernel,) * 2, (stride,) * 2, (padding,) * 4, (dilation,) * 2)
         graph = network(transposed, len(rows), size, window)
-        counts[all(rows)] += 1
-        if all(rows):
+        counts[any(rows)] += 1
+        if any(rows):
             check_windows(graph)
         else:
-            with pytest.raises(NotLowered, match="'y': a window of it sees padding alone"):
+            with pytest.raises(NotLowered, match="'y': its windows see padding alone"):
                 check_windows(graph)
-    assert min(counts.values()) > 10
+    assert min(counts.values()) >= 10

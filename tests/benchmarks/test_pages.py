@@ -13,6 +13,8 @@ from benchmarks import (
     ladder,
     lowered,
     lowered_tables,
+    methods,
+    methods_tables,
     optimality,
     peers,
     peers_tables,
@@ -29,6 +31,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 @pytest.mark.parametrize(("name", "page", "results"), [
     ("ladder", ladder.page, ladder.RESULTS),
     ("lowered", lowered_tables.page, lowered.RESULTS),
+    ("methods", methods_tables.page, methods.RESULTS),
     ("optimality", optimality.page, optimality.RESULTS),
     ("peers", peers_tables.page, peers.RESULTS),
     ("scaling", scaling.page, scaling.RESULTS),

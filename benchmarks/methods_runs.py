@@ -122,7 +122,14 @@ def execute(run: Run, subject: Subject) -> Row | None:
     # "best" as the command line runs it: where it proves nothing, with a bound, whose groups may make a better plan.
     bound_seconds = None if run.method == "best" else 0.0
     wanted = planning.Wanted(
-        run.method, run.budget_plans, run.seed, LIMIT_SECONDS, *repair, run.case.schemes, bound_seconds=bound_seconds
+        algorithm=run.method,
+        budget_plans=run.budget_plans,
+        seed=run.seed,
+        seconds=LIMIT_SECONDS,
+        repair=repair[0],
+        explainer=repair[1],
+        scheme=run.case.schemes,
+        bound_seconds=bound_seconds,
     )
     try:
         found = planning.find(subject.graph, hardware, wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -101,6 +101,8 @@ def search(
         proof = Proof(moved if by_bytes else oracle.compulsory_dram_bytes, True, run.certificate if by_bytes else {})
     else:
         proof = prove(problem, moved, 0.0 if run.ended_by == "interrupted" else bound_seconds)
+        if oracle.objective.name == "dram" and run.at_least > proof.lower_bound_bytes:
+            proof = replace(proof, lower_bound_bytes=run.at_least, certificate=run.certificate)
     if proof.better is not None:
         run.best = proof.better
         run.history.append((termination.proposed, termination.seconds, problem.plan_value(run.best)))
@@ -137,6 +139,7 @@ class _Run:
     optimal: bool = False
     certificate: dict[str, Any] = field(default_factory=dict)
     history: list[tuple[int, float, int]] = field(default_factory=list)
+    at_least: int = 0
     best: Partition = ()
     best_value: int = 0
 
@@ -164,6 +167,7 @@ class _Run:
         if termination.out_of_time() and not algorithm.optimal:
             self.ended_by = "time limit"
         self.optimal, self.certificate = algorithm.optimal, algorithm.certificate
+        self.at_least = algorithm.at_least
 
     def _propose(self, partition: Partition) -> int:
         value = self.problem.plan_value(partition)

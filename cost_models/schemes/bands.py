@@ -78,5 +78,5 @@ class BandsOfRows(Scheme):
         found = self._bounds.get(mask)
         if found is None:
             part = self._bounds.get(mask ^ 1 << mask.bit_length() - 1)  # nothing reads the last operator
-            found = self._bounds[mask] = self.model.growth_bound(mask, part.bands if part is not None else 1)
+            found = self._bounds[mask] = self.model.growth_bound(mask, max(1, part.bands) if part is not None else 1)
         return found

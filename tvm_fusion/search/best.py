@@ -72,7 +72,7 @@ class Best(Algorithm):
         self._interval_plans_left = max(1, limit // 4)
         ideals = ideals_by_size(self.problem, self.ideal_limit, self.stop)
         if ideals is not None:
-            path = IdealPath(self.problem, None, self.max_groups, self.max_checks, len(ideals))
+            path = IdealPath(self.problem, max_groups=self.max_groups, max_checks=self.max_checks, ideals=len(ideals))
             self.optimal = path.solve(self.stop)
             self.at_least, self.certificate = path.at_least, path.certificate()
             if self.optimal or self.stop():

@@ -158,6 +158,7 @@ class IdealPath:
                 seen.add(mask)
                 grown = growth.extended(group, i)
                 reached = ideal | mask
+                following = self._ready_after(ready, reached, i)
                 bound = start + growth.least(grown)
                 if (grown.alive or not group.mask) and bound + self._rest(reached) <= at_most:
                     grown = growth.checked(grown)
@@ -168,9 +169,7 @@ class IdealPath:
                         self._waiting[reached.bit_count()].setdefault(reached, []).append((bound, ideal))
                 # What the group moves beyond the least it moves whatever it grows into.
                 if grown.alive and (not grown.extra or start + self._rest(ideal, grown.extra) <= at_most):
-                    stack.append((grown, self._ready_after(ready, reached, i)))
-                elif reached not in self._ready:
-                    self._ready_after(ready, reached, i)
+                    stack.append((grown, following))
         self.groups += len(seen)
 
     def _ready_after(self, ready: int, reached: int, i: int) -> int:

@@ -9,7 +9,6 @@ the page.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -125,14 +124,6 @@ def _line(run: Run, row: Row) -> str:
     return f"{where}: {run.method} {run.repair} {run.budget_plans} seed {run.seed}: {what}"
 
 
-def _one_thread() -> None:
-    """Threads of torch wait for one another by spinning; beside other work that costs far more than they bring."""
-    with contextlib.suppress(ImportError):
-        import torch
-
-        torch.set_num_threads(1)
-
-
 def main(
     names: Annotated[str, typer.Option("--tables", help="By comma.")] = "networks,brr,zoo,auto",
     nets: Annotated[
@@ -166,7 +157,6 @@ def main(
         print("\n".join(page(output or RESULTS)))
         return 0
     folder = output_folder(output or RESULTS, RESULTS, "")
-    _one_thread()
     for name in chosen:
         measure(name, found[name], seed_list, folder, again)
     return 0

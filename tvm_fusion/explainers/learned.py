@@ -18,6 +18,7 @@ from tvm_fusion.explainers.checkpoint import load_classifier, shipped_schemes, t
 from tvm_fusion.explainers.classifier import ValidityClassifier
 from tvm_fusion.explainers.classifier_scheme import classifier_scheme, mixed_note
 from tvm_fusion.explainers.features import GroupFeatures
+from tvm_fusion.explainers.threads import one_thread
 from tvm_fusion.graph.graph import members
 
 # Edges (both directions) of the groups that go through the network together: enough to be quick, small enough for
@@ -83,8 +84,9 @@ class LearnedExplainer(Explainer):
     def scores(self, masks: Sequence[int]) -> list[Sequence[float]]:
         """See :meth:`Explainer.scores`. A group without inner edges has no scores."""
         found: dict[int, Sequence[float]] = {mask: [] for mask in masks}
-        for batch in self._batches([mask for mask in found if mask & (mask - 1)]):
-            found.update(zip(batch.masks, self.batch_scores(batch), strict=True))
+        with one_thread():
+            for batch in self._batches([mask for mask in found if mask & (mask - 1)]):
+                found.update(zip(batch.masks, self.batch_scores(batch), strict=True))
         return [found[mask] for mask in masks]
 
     def unknown_types(self, mask: int) -> set[str]:
@@ -104,7 +106,7 @@ class LearnedExplainer(Explainer):
             for edge in inner_edges(self.graph, mask)
         ]
         model = SubgraphClassifier(self.classifier)
-        with torch.no_grad():
+        with one_thread(), torch.no_grad():
             weight = torch.tensor(kept, dtype=torch.float32).repeat(2)
             logits = model(batch.x, batch.edge_index, batch.batch, weight)
         found: list[bool] = (logits.view(-1) > 0).tolist()

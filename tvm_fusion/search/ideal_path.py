@@ -22,7 +22,6 @@ from tvm_fusion.search.orders import topological_orders
 from tvm_fusion.search.problem import FusionProblem, Partition
 
 _ORDERS = 4  # those that take no random numbers, for a plan to begin with
-_PARTS = (4, 2, 1)  # of the way from what certainly moves to the plan known: values that are tried one after another
 
 
 @dataclass
@@ -31,7 +30,9 @@ class IdealPath:
 
     For every ideal the groups that may end there wait, sorted by a bound of their cost, and only as many of them are
     evaluated by the oracle as it takes to find the cheapest. ``plan``: one that is known; without it orders are cut.
-    ``at_least``: no plan has a lower value. ``ideals``: how many the graph has, for the certificate.
+    ``at_least``: no plan has a lower value. ``ideals``: how many the graph has, for the certificate. ``steps``: the
+    first value tried is this part of the way from what certainly moves to the plan known, each one after it twice as
+    far; a power of two.
     """
 
     problem: FusionProblem
@@ -40,6 +41,7 @@ class IdealPath:
     max_checks: int | None = None  # or so many of which schemes beside LBDF were asked: that takes longer
     ideals: int | None = None
     at_least: int = 0
+    steps: int = 4
     groups: int = 0
     checks: int = 0
     _distance: dict[int, int] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class IdealPath:
     _waiting: list[dict[int, list[tuple[int, int]]]] = field(default_factory=list)
     _ready: dict[int, int] = field(default_factory=dict)
     _to_go: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _least: int = 0
     _before: int = 0
     _solved: bool = False
     _reached: int = 0
@@ -56,7 +59,8 @@ class IdealPath:
         self._predecessors = graph.predecessor_masks
         self._successors = [tuple(members(mask)) for mask in graph.successor_masks]
         self._ready[0] = sum(1 << i for i in range(self.problem.size) if not self._predecessors[i])
-        self.at_least = self._rest(0)
+        self._least = self._rest(0)
+        self.at_least = max(self.at_least, self._least)
 
     def solve(self, stop: Callable[[], bool] = never) -> bool:
         """Whether the optimum was found: False if ``stop`` turned true or there was more to do than allowed."""
@@ -67,10 +71,12 @@ class IdealPath:
             orders = islice(topological_orders(problem, np.random.default_rng(0)), _ORDERS)
             plans = (cut_order(problem, order, growth, stop) for order in orders)
             self.plan = min(plans, key=problem.plan_value)
-        least, known = self.at_least, problem.plan_value(self.plan)
-        for part in _PARTS:
-            at_most = least + (known - least) // part
-            if part > 1 and at_most <= self.at_least:
+        way = problem.plan_value(self.plan) - self._least
+        part = self.steps
+        while part:
+            at_most = self._least + way // part
+            part //= 2
+            if part and at_most <= self.at_least:
                 continue
             ended = self._search(growth, at_most, stop)
             if not ended:

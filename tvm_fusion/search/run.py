@@ -100,7 +100,8 @@ def search(
         by_bytes = oracle.objective.name == "dram"
         proof = Proof(moved if by_bytes else oracle.compulsory_dram_bytes, True, run.certificate if by_bytes else {})
     else:
-        proof = prove(problem, moved, 0.0 if run.ended_by == "interrupted" else bound_seconds)
+        seconds_left = 0.0 if run.ended_by == "interrupted" else bound_seconds
+        proof = prove(problem, run.best, seconds_left, run.at_least)
         if oracle.objective.name == "dram" and run.at_least > proof.lower_bound_bytes:
             proof = replace(proof, lower_bound_bytes=run.at_least, certificate=run.certificate)
     if proof.better is not None:

@@ -30,6 +30,7 @@ from tvm_fusion.search.pareto import pareto_front
 
 RESULTS = Path(__file__).parent / "ladder"
 FILE = "ladder.json"
+OPTIMISTIC = "optimistic.json"  # by benchmarks/optimistic.py
 NETS = ("efficientnet_b3@300=256KiB", "mobilenetv2_100@224=128KiB", "resnet18@224=128KiB")
 PRESETS = ("edge", "gemmini")
 Row = dict[str, Any]
@@ -51,7 +52,19 @@ network (8-bit activations and weights, one image), MACs that it executes again 
 estimates of time (million cycles) and energy (mJ) for the presets `edge` (4 bytes of DRAM a cycle, 512 MACs) and
 `gemmini` (16 bytes, 256 MACs): the roofline and the energies of [accelerator.md](accelerator.md). By cycles and energy,
 each preset has a plan of its own. MACs of `brr` are halo rows. "Optimal" is over all acyclic partitions, with the
-parameters that each scheme finds for a group ([schemes.md](schemes.md)). Seconds are those of the search."""
+parameters that each scheme finds for a group ([schemes.md](schemes.md)). Seconds are those of the search.
+
+Only another scheme, or another choice of its parameters, can beat such a plan. What bands could gain is bounded below
+each table by the optimum with models that nothing executes as they are (`python -m benchmarks.optimistic`). BRR that
+needs no halo: n bands hold an n-th of every tensor, no row is loaded or made twice, any part of the weights may stay.
+BRR that keeps its halo: the same, and the lines that LBDF keeps of every tensor stay on chip from band to band. Channel
+streaming in bands: weights pass n times, everything else takes an n-th of the memory."""
+
+_GRANTED = {
+    "kept-halo": "bands of BRR that keep their halo on chip",
+    "free-halo": "bands of BRR that need no halo",
+    "free-bands": "channel streaming in bands that need no halo",
+}
 
 
 def measure(graph: OperatorGraph, net: str, buffer: str, step: tuple[str, str, str, bool]) -> Row:
@@ -110,6 +123,7 @@ def page(folder: Path) -> list[str]:
     rows: list[Row] = (record or {}).get("rows", [])
     if record is None or not rows:
         raise NoAnswerError(f"no results in {str(folder)!r}; run benchmarks.ladder first")
+    optimistic: list[Row] = (read_record(folder / OPTIMISTIC) or {}).get("rows", [])
     made = f"{machine_note(record['environment'])} Made by `python -m benchmarks.ladder`."
     lines = ["# What each scheme brings", "", _INTRODUCTION, "", made, ""]
     for net, buffer in dict.fromkeys((row["network"], row["buffer"]) for row in rows):
@@ -124,6 +138,13 @@ def page(folder: Path) -> list[str]:
                     for moved, again, _ in entry["points"]
                 )
                 lines += ["", f"Front of DRAM bytes against MACs executed again (all schemes): {points}.", ""]
+        granted = [row for row in optimistic if (row["network"], row["buffer"]) == (net, buffer) and row["granted"]]
+        if granted:
+            bounds = (
+                f"{row['dram_bytes'] / 1e6:.3f} MB with {' and '.join(_GRANTED[name] for name in row['granted'])}"
+                for row in granted
+            )
+            lines += [f"What bands could gain at most: the optimum is {'; '.join(bounds)}.", ""]
     return lines
 
 
@@ -186,7 +207,7 @@ def main(
     if table:
         print("\n".join(page(output or RESULTS)))
         return 0
-    wanted = [_net(entry) for entry in options.parse_list(nets, "--nets")]
+    wanted = [net_and_buffer(entry) for entry in options.parse_list(nets, "--nets")]
     path = output_folder(output or RESULTS, RESULTS, "") / FILE
     earlier = {} if again else read_record(path) or {}
     rows, fronts = list(earlier.get("rows", [])), list(earlier.get("fronts", []))
@@ -210,7 +231,8 @@ def main(
     return 0
 
 
-def _net(entry: str) -> tuple[str, str]:
+def net_and_buffer(entry: str) -> tuple[str, str]:
+    """The parts of "NET=BUFFER". Raises FusionError for anything else."""
     net, equals, buffer = entry.partition("=")
     if not equals:
         raise FusionError(f"--nets {entry!r} is not NET=BUFFER, such as {NETS[0]}")

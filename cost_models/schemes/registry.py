@@ -28,13 +28,14 @@ ALWAYS = "layer"
 
 
 @cache
-def _foreign() -> dict[str, EntryPoint]:
+def foreign_schemes() -> dict[str, EntryPoint]:
+    """Schemes of other packages, by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def scheme_names() -> list[str]:
     """Names of all schemes: ours, then those of other packages."""
-    return [*_OWN, *(name for name in _foreign() if name not in _OWN)]
+    return [*_OWN, *(name for name in foreign_schemes() if name not in _OWN)]
 
 
 def chosen_schemes(names: str | Iterable[str]) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ def scheme_class(name: str) -> type[Scheme]:
         module, attribute = _OWN[name].split(":")
         own: type[Scheme] = getattr(import_module(module), attribute)
         return own
-    point = _foreign().get(name)
+    point = foreign_schemes().get(name)
     if point is None:
         raise SchemeError(f"scheme {name!r} is unknown; allowed: {', '.join(scheme_names())}")
     try:

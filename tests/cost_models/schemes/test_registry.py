@@ -56,9 +56,9 @@ def others(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     }
     points = [EntryPoint(name, value, registry.GROUP) for name, value in values.items()]
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else [])
-    registry._foreign.cache_clear()
+    registry.foreign_schemes.cache_clear()
     yield
-    registry._foreign.cache_clear()
+    registry.foreign_schemes.cache_clear()
 
 
 def test_lists() -> None:

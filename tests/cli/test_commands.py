@@ -124,6 +124,19 @@ def test_explain_group_of_a_plan(cli: Cli, saved_graph: Path, tmp_path: Path) ->
     assert "Valid: it needs 672 bytes" in outcome.out
 
 
+def test_explain_group_of_a_plan_in_its_scheme(cli: Cli, saved_graph: Path, tmp_path: Path) -> None:
+    groups = [
+        {"operators": [0, 1, 2], "scheme": "brr", "parameters": {"bands": 1, "kept": []}},
+        {"operators": [3, 4]},
+    ]
+    plan = tmp_path / "p.json"
+    plan.write_text(json.dumps({"groups": groups}))
+    arguments = ("explain", saved_graph, "--plan", plan, "--group")
+    assert "Valid under BRR" in cli(*arguments, 0).out
+    assert "Valid: it needs" in cli(*arguments, 0, "--scheme", "lbdf").out
+    assert "Valid: it needs" in cli(*arguments, 1).out
+
+
 def test_explain_in_other_schemes(cli: Cli, saved_graph: Path) -> None:
     arguments = ("explain", saved_graph, "--operators", "0-4", "--buffer", "600")
     assert cli(*arguments, "--json").json == cli(*arguments, "--scheme", "lbdf", "--json").json

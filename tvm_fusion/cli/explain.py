@@ -13,7 +13,7 @@ from tvm_fusion.errors import PlanError
 if TYPE_CHECKING:
     from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.graph.graph import OperatorGraph
-    from tvm_fusion.graph.plan import PartitionPlan
+    from tvm_fusion.graph.plan import Group, PartitionPlan
     from tvm_fusion.reports.split_explanation import SplitExplanation
 
 EXAMPLE = "Example: tvm-fusion explain resnet18 --operators 0-9 --buffer 64KiB --explainer gnnexplainer --png why.png"
@@ -48,7 +48,7 @@ def explain(
     buffer: options.Buffer = None,
     activation_bits: options.ActivationBits = None,
     weight_bits: options.WeightBits = None,
-    scheme: options.ExplainScheme = "lbdf",
+    scheme: options.ExplainScheme = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
 ) -> int:
@@ -72,7 +72,8 @@ def explain(
     for path in filter(None, (png, svg)):
         check_writable(path)
     ids = options.parse_operators(operators) if operators is not None else ()
-    explained_schemes(scheme)
+    if scheme is not None:
+        explained_schemes(scheme)
     options.accelerator_of(accelerator, buffer, activation_bits, weight_bits)  # refuse bad options before long work
     graph = session.load_graph(net, batch, verbose)
     saved: PartitionPlan | None = None
@@ -83,9 +84,11 @@ def explain(
         if not 0 <= group < len(saved.groups):
             raise PlanError(f"--group {group} is not in the plan; it has groups 0 .. {len(saved.groups) - 1}")
         ids = saved.groups[group].operators
+        scheme = scheme or _scheme_of(saved.groups[group])
     else:
         _check_group(graph, ids)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, saved)
+    scheme = scheme or "lbdf"
     explanation = explain_group(graph, ids, hardware, scheme)
     split = None if explainer is None else _explained(Oracle(graph, hardware, scheme), ids, explainer, seed)
     if split is not None:
@@ -107,6 +110,13 @@ def explain(
         session.console().print(split_tree(split))
         print(split.verdict())
     return 0
+
+
+def _scheme_of(group: Group) -> str | None:
+    """The scheme that a plan names for a group; layer by layer there is nothing to explain."""
+    from tvm_fusion.cost_models.schemes.registry import ALWAYS
+
+    return None if group.scheme == ALWAYS else group.scheme
 
 
 def _explained(oracle: Oracle, ids: tuple[int, ...], name: str, seed: int) -> SplitExplanation:

@@ -108,12 +108,12 @@ PlanScheme = Annotated[
     ),
 ]
 ExplainScheme = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--scheme",
         metavar="auto|NAME,NAME",
         help="How the group may execute, as of plan. Shown is the scheme in which it executes or, where it fits in "
-        "none, the one that needs least.",
+        "none, the one that needs least. By default the scheme of --plan's group, else lbdf.",
         rich_help_panel=_HARDWARE,
     ),
 ]

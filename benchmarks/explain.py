@@ -160,13 +160,13 @@ def main(
     ] = REPAIRS,
     seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
     scheme: Annotated[str, typer.Option("--scheme", help="lbdf, or brr: the networks of its table.")] = LBDF,
-    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. [default: edge]")] = None,
+    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. (default: edge)")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="One network, small budget, one seed.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="[default: benchmarks/explained, of brr brr/ACCELERATOR in it]"),
+        typer.Option("-o", "--output", help="(default: benchmarks/explained, of brr brr/ACCELERATOR in it)"),
     ] = None,
-    cache: Annotated[Path | None, typer.Option("--cache", help="[default: benchmarks/results/explanations]")] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", help="(default: benchmarks/results/explanations)")] = None,
     verbose: options.Verbose = False,
 ) -> int:
     """Run what is missing of the tables, one line of results a run."""

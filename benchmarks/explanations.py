@@ -155,15 +155,15 @@ def _cell(row: dict[str, Any], key: str, form: str) -> str:
 def main(
     nets: Annotated[str | None, typer.Option("--nets", help="Names or files by comma.")] = None,
     buffer: options.Buffer = None,
-    explainers: Annotated[str | None, typer.Option("--explainers", help="By comma. [default: all]")] = None,
+    explainers: Annotated[str | None, typer.Option("--explainers", help="By comma. (default: all)")] = None,
     groups: Annotated[
         int,
         typer.Option("--groups", parser=options.whole("--groups", 1), metavar="N", help="Invalid groups a network."),
     ] = 300,
     seed: options.Seed = 0,
     scheme: Annotated[str, typer.Option("--scheme", help="lbdf, or brr: results in a folder of its own.")] = LBDF,
-    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. [default: edge]")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
+    accelerator: Annotated[str | None, typer.Option("--accelerator", help="Preset, of brr. (default: edge)")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/explained)")] = None,
     table: Annotated[
         bool, typer.Option("--markdown", help="Print what was measured as a page; measure nothing.")
     ] = False,

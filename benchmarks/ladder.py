@@ -200,7 +200,7 @@ def cells(row: Row) -> tuple[str, ...]:
 def main(
     nets: Annotated[str, typer.Option("--nets", help="NET=BUFFER, by comma.")] = ",".join(NETS),
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/ladder]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/ladder)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
     """Measure what is missing, or print the page."""

@@ -134,7 +134,7 @@ def main(
         int, typer.Option("--limit", parser=options.whole("--limit", 1), metavar="N", help="Seconds for one network.")
     ] = 3600,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier call has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/lowered]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/lowered)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> int:

@@ -47,7 +47,7 @@ def count(module: Any, graph: Any) -> Row:
 def main(
     only: Annotated[str | None, typer.Option("--only", help="Names of the zoo by comma instead of all.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier call has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/lowered]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/lowered)")] = None,
 ) -> int:
     """Count which operators of the zoo lower; exit code 1 if a network fails or moves other bytes than the model's."""
     table = zoo.networks()

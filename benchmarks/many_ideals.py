@@ -111,9 +111,9 @@ def main(
     ] = 60,
     seeds: Annotated[str, typer.Option("--seeds", help="By comma.")] = "0,1,2",
     methods: Annotated[
-        str | None, typer.Option("--methods", help="By comma, as local-search/pgexplainer. [default: all]")
+        str | None, typer.Option("--methods", help="By comma, as local-search/pgexplainer. (default: all)")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/explained]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/explained)")] = None,
 ) -> int:
     """Give every method the same seconds on networks whose ideals are too many for a proof."""
     seed_list = options.parse_seeds(seeds)

@@ -138,7 +138,7 @@ def main(
     ] = f"{RANDOM},{EXPLAINER}",
     seeds: Annotated[str, typer.Option("--seeds", help="By comma; zoo and auto take the first.")] = "0,1,2",
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/methods]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/methods)")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
     """Run what no record has yet, or print the page."""

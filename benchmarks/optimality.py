@@ -116,7 +116,7 @@ def main(
     nets: Annotated[str, typer.Option("--nets", help="Names, files, or randwired; by comma.")] = ",".join(NETS),
     buffers: Annotated[str, typer.Option("--buffers", help="By comma.")] = ",".join(BUFFERS),
     schemes: Annotated[
-        list[str] | None, typer.Option("--schemes", help="Schemes by comma, or auto; may be repeated. [default: lbdf]")
+        list[str] | None, typer.Option("--schemes", help="Schemes by comma, or auto; may be repeated. (default: lbdf)")
     ] = None,
     budget: Annotated[
         int, typer.Option("--budget", parser=options.whole("--budget", 1), metavar="N", help="Plans of a search.")
@@ -127,7 +127,7 @@ def main(
         typer.Option("--bound-seconds", parser=options.whole("--bound-seconds", 0), metavar="N", help="For a bound."),
     ] = 120,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/optimality]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/optimality)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
     """Measure the distance to the optimum, or print the page."""

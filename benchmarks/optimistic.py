@@ -159,7 +159,7 @@ def optimum(graph: OperatorGraph, buffer: str, schemes: str) -> dict[str, Any]:
 def main(
     nets: Annotated[str, typer.Option("--nets", help="NET=BUFFER, by comma.")] = ",".join(NETS),
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/ladder]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/ladder)")] = None,
 ) -> int:
     """Measure what is missing."""
     register()

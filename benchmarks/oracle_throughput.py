@@ -92,7 +92,7 @@ def main(
         typer.Option("--largest", parser=options.whole("--largest", 2), metavar="N", help="Most operators of a group."),
     ] = 20,
     seed: options.Seed = 0,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/oracle]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/results/oracle)")] = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Measure the oracle's throughput."""

@@ -188,7 +188,7 @@ def _place(order: list[tuple[str, str]], row: Row) -> int:
 def main(
     nets: Annotated[str, typer.Option("--nets", help="Names or files, by comma.")] = NETS,
     buffer: Annotated[
-        str | None, typer.Option("--buffer", metavar="SIZE", help="[default: 256KiB for EfficientNet-B3, else 128KiB]")
+        str | None, typer.Option("--buffer", metavar="SIZE", help="(default: 256KiB for EfficientNet-B3, else 128KiB)")
     ] = None,
     seconds: Annotated[
         int, typer.Option("--seconds", parser=options.whole("--seconds", 1), metavar="N", help="Limit of a search.")
@@ -197,7 +197,7 @@ def main(
     stream: Annotated[
         Path | None, typer.Option("--stream", metavar="PYTHON", help="An interpreter that has stream-dse.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/peers]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/peers)")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
 ) -> int:
     """Measure what is missing, and print the tables."""

@@ -143,7 +143,7 @@ def main(
     budget: options.Budget = 5000,
     seeds: Annotated[str, typer.Option("--seeds", help="Mean and spread are over these.")] = "0,1,2",
     batch: options.Batch = 1,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/NET]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/results/NET)")] = None,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Compile the best plan and compare.")] = True,
     plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw memory over time (needs matplotlib).")] = True,
     verbose: options.Verbose = False,

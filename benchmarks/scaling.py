@@ -113,10 +113,10 @@ def main(
     nets: Annotated[str, typer.Option("--nets", help="By comma.")] = ",".join(NETS),
     sizes: Annotated[str, typer.Option("--sizes", help="Least operators, by comma.")] = ",".join(map(str, SIZES)),
     schemes: Annotated[
-        list[str] | None, typer.Option("--schemes", help="May be repeated. [default: lbdf and auto]")
+        list[str] | None, typer.Option("--schemes", help="May be repeated. (default: lbdf and auto)")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/scaling]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/scaling)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
     png: Annotated[Path | None, typer.Option("--png", help="Draw what was measured.")] = None,
 ) -> int:

@@ -84,7 +84,7 @@ def main(
     ] = 0,
     seed: options.Seed = 0,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/agreement]")
+        Path | None, typer.Option("-o", "--output", help="(default: benchmarks/results/agreement)")
     ] = None,
 ) -> int:
     """Compare fast form and simulator; exit code 1 names the first group in which they differ."""

@@ -143,7 +143,7 @@ def main(
     algorithm: options.Algorithm = "best",
     profiled: Annotated[bool, typer.Option("--profile", help="Also the slowest functions of the plan.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Also what an earlier call has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/speed]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/speed)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
     child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
 ) -> int:

@@ -146,7 +146,7 @@ def main(
         int, typer.Option("--limit", parser=options.whole("--limit", 1), metavar="N", help="Seconds for one network.")
     ] = 600,
     again: Annotated[bool, typer.Option("--again", help="Also those that an earlier run has done.")] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="[default: benchmarks/results/zoo]")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/results/zoo)")] = None,
     child: Annotated[str | None, typer.Option("--child", hidden=True)] = None,
 ) -> int:
     """Try every network of the zoo; resume where an earlier run ended. Exit code 1: one failed."""

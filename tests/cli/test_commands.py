@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from tests.cli.conftest import Cli, write_plan
 from tests.graphs import everything, residual_block
@@ -31,6 +32,13 @@ def test_help_has_an_example_json_and_verbose(cli: Cli, command: str, monkeypatc
     text = re.sub(r"\x1b\[[0-9;]*m", "", outcome.out)
     for expected in (f"Example: tvm-fusion {command} ", "--json", "--verbose"):
         assert expected in text
+
+
+def test_no_help_has_what_rich_takes_for_markup() -> None:
+    group = typer.main.get_command(app)
+    for command in group.commands.values():  # type: ignore[attr-defined]
+        for text in (command.help, *(getattr(option, "help", None) for option in command.params)):
+            assert "[" not in (text or ""), (command.name, text)
 
 
 def test_no_arguments_show_the_help(cli: Cli) -> None:

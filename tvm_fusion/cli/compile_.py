@@ -59,7 +59,7 @@ def compile_(
         typer.Option(
             "--scope",
             metavar="NAME",
-            help="TVM's memory scope of line buffers and weights. [default: global.sram]",
+            help="TVM's memory scope of line buffers and weights. (default: global.sram)",
             rich_help_panel=_LOWERING,
         ),
     ] = None,

@@ -54,7 +54,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show what TVM and torc
 AcceleratorName = Annotated[
     str | None,
     typer.Option(
-        "--accelerator", metavar="NAME|FILE", help="Preset or TOML file. [default: edge]", rich_help_panel=_HARDWARE
+        "--accelerator", metavar="NAME|FILE", help="Preset or TOML file. (default: edge)", rich_help_panel=_HARDWARE
     ),
 ]
 Buffer = Annotated[
@@ -94,7 +94,7 @@ CompileScheme = Annotated[
     typer.Option(
         "--scheme",
         metavar="auto|NAME,NAME",
-        help="As of plan. [default: auto; for sources lbdf, for quantised networks lbdf,brr,two-pass: what is lowered]",
+        help="As of plan. (default: auto; for sources lbdf, for quantised networks lbdf,brr,two-pass: what is lowered)",
         rich_help_panel=_HARDWARE,
     ),
 ]
@@ -103,7 +103,7 @@ PlanScheme = Annotated[
     typer.Option(
         "--scheme",
         metavar="auto|NAME,NAME",
-        help="Choose the scheme of every group anew among these. [default: as the plan says]",
+        help="Choose the scheme of every group anew among these. (default: as the plan says)",
         rich_help_panel=_HARDWARE,
     ),
 ]
@@ -174,7 +174,7 @@ BoundSeconds = Annotated[
     typer.Option(
         "--bound-seconds",
         metavar="SECONDS",
-        help="Time for a lower bound where the search proves no optimum; 0: none. [default: a fixed amount of work]",
+        help="Time for a lower bound where the search proves no optimum; 0: none. (default: a fixed amount of work)",
         rich_help_panel=_SEARCH,
     ),
 ]

@@ -41,8 +41,8 @@ def train_explainer(
         typer.Option(
             "--networks",
             metavar="NET,NET",
-            help="What the groups are sampled from. [default: nine networks; for brr the five of them without "
-            "squeeze-and-excite]",
+            help="What the groups are sampled from. (default: nine networks; for brr the five of them without "
+            "squeeze-and-excite)",
         ),
     ] = None,
     apart: Annotated[
@@ -50,8 +50,8 @@ def train_explainer(
         typer.Option(
             "--apart",
             metavar="NET,NET",
-            help="Networks that the classifier is only measured on. [default: for brr the other four of the nine, "
-            "unless --networks is given]",
+            help="Networks that the classifier is only measured on. (default: for brr the other four of the nine, "
+            "unless --networks is given)",
         ),
     ] = None,
     plans: Annotated[
@@ -60,7 +60,7 @@ def train_explainer(
             "--plans",
             parser=options.whole("--plans", 1),
             metavar="N",
-            help="Random plans of each network. [default: 160; for brr 400]",
+            help="Random plans of each network. (default: 160; for brr 400)",
         ),
     ] = None,
     epochs: Annotated[

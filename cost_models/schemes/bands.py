@@ -24,6 +24,7 @@ class BandsOfRows(Scheme):
     """
 
     name = "brr"
+    fits_behind_cuts = True
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True

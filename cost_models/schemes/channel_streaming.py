@@ -46,6 +46,7 @@ class ChannelStreaming(Scheme):
     """One channel after another; parameters: ``phases`` and ``resident`` (see :class:`ChannelAssignment`)."""
 
     name = "channel-streaming"
+    fits_behind_cuts = True
     recomputes = True
     recomputes_by_choice = True
     exact_choice = False

@@ -18,6 +18,7 @@ class LineBuffers(Scheme):
     """Row by row; every tensor in a ring of lines, all weights on chip."""
 
     name = "lbdf"
+    fits_behind_cuts = True
 
     def __init__(
         self, graph: OperatorGraph, accelerator: Accelerator, sizes: Sizes | None = None, recompute: bool = True

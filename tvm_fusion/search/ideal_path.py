@@ -42,6 +42,8 @@ class IdealPath:
     ideals: int | None = None
     at_least: int = 0
     steps: int = 4
+    growth: GroupGrowth | None = None
+    to_go: Callable[[int], int] | None = None  # DRAM bytes that move after an ideal at least, if more is known
     groups: int = 0
     checks: int = 0
     _distance: dict[int, int] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class IdealPath:
         """Whether the optimum was found: False if ``stop`` turned true or there was more to do than allowed."""
         problem = self.problem
         self._before = problem.oracle.evaluated
-        growth = GroupGrowth(problem)
+        growth = self.growth = self.growth or GroupGrowth(problem)
         if self.plan is None:
             orders = islice(topological_orders(problem, np.random.default_rng(0)), _ORDERS)
             plans = (cut_order(problem, order, growth, stop) for order in orders)
@@ -85,6 +87,22 @@ class IdealPath:
                 self.at_least, self._solved = self._distance[problem.everything], True
                 return True
             self.at_least = at_most + 1
+        return False
+
+    def refute(self, step: int, known: int | None = None, stop: Callable[[], bool] = never) -> bool:
+        """Try values, ``step`` above the least and then in growing steps, until a plan is found; whether one was.
+
+        ``known``: the value of a plan.
+        """
+        growth = self.growth = self.growth or GroupGrowth(self.problem)
+        at_most = self.at_least
+        while self._search(growth, at_most, stop):
+            if self.problem.everything in self._distance:
+                self.at_least, self._solved = self._distance[self.problem.everything], True
+                return True
+            self.at_least, at_most, step = at_most + 1, at_most + step, step + step // 4
+            if known is not None:
+                at_most = max(self.at_least, min(at_most, known))
         return False
 
     def partition(self) -> Partition:
@@ -194,6 +212,8 @@ class IdealPath:
         oracle, rest = self.problem.oracle, self.problem.everything & ~ideal
         if not rest:
             return 0
+        if self.to_go is not None:
+            return self.to_go(ideal) + extra_bytes
         found = self._to_go.get(ideal)
         if found is None:
             work = sum(map(oracle.objective.work.__getitem__, members(rest)))

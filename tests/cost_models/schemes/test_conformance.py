@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from tests.strategies import accelerators, group_masks, operator_graphs
@@ -14,6 +14,7 @@ from tvm_fusion.cost_models.schemes.base import Scheme
 from tvm_fusion.cost_models.schemes.registry import scheme_class, scheme_names
 from tvm_fusion.cost_models.sizes import Sizes
 from tvm_fusion.graph.graph import OperatorGraph, members
+from tvm_fusion.search.cost_to_go import behind, cut_operators
 
 HEALTH = list(HealthCheck)
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=HEALTH)
@@ -111,6 +112,40 @@ def test_growth(name: str) -> None:
         scheme = scheme_class(name)(graph, data.draw(accelerators()))
         first = data.draw(st.integers(0, len(graph) - 1))
         check_growth(scheme, list(range(first, len(graph))))
+
+    check()
+
+
+@pytest.mark.parametrize("name", scheme_names())
+def test_part_behind_a_cut(name: str) -> None:
+    check_behind_cuts(name, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", scheme_names())
+def test_many_parts_behind_cuts(name: str) -> None:
+    check_behind_cuts(name, MANY)
+
+
+def check_behind_cuts(name: str, options: settings) -> None:
+    """Whatever fits still fits if all before a cut is replaced by a source of its tensor; bounds hold there too."""
+
+    @given(data=st.data(), graph=operator_graphs(chains=True))
+    @options
+    def check(data: st.DataObject, graph: OperatorGraph) -> None:
+        cuts = cut_operators(graph)
+        assume(cuts)
+        p, mask = data.draw(st.sampled_from(cuts)), data.draw(group_masks(graph))
+        assume(mask >> p & 1 and mask >> p + 1)
+        accelerator = data.draw(accelerators())
+        fit = scheme_class(name)(graph, accelerator).fit(mask)
+        if fit is not None and fit.valid:
+            scheme = scheme_class(name)(behind(graph, p), accelerator)
+            assert scheme.growth_bound_bytes(mask >> p) <= accelerator.buffer_bytes
+            if scheme.fits_behind_cuts:
+                part = scheme.fit(mask >> p)
+                assert part is not None
+                assert part.valid
 
     check()
 

@@ -40,8 +40,8 @@ class Scheme(ABC):
     # Whether of a group that fits every part that holds all it reads in it fits, and moves no more beyond the least:
     # what does not fit need not grow.
     fits_by_parts: ClassVar[bool] = False
-    # Whether the part of a group behind an operator p, the only one that leads to it, fits with p if the group does, and
-    # p makes its tensor from nothing. In every scheme growth_bound_bytes of that part holds for the group.
+    # Of a group that fits, the part behind a bottleneck p (tvm_fusion.graph.bottlenecks), with p as a source, fits too.
+    # In every scheme growth_bound_bytes of that part holds for the group.
     fits_behind_cuts: ClassVar[bool] = False
     exact_choice: ClassVar[bool] = True  # whether cost() tries, or rules out, every choice of parameters
 

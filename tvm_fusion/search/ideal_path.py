@@ -16,12 +16,15 @@ import numpy as np
 
 from tvm_fusion.graph.graph import members
 from tvm_fusion.search.algorithm import never
+from tvm_fusion.search.cost_to_go import CUT_STEPS, CostToGo
 from tvm_fusion.search.group_growth import GroupGrowth
 from tvm_fusion.search.interval_dp import cut_order
 from tvm_fusion.search.orders import topological_orders
 from tvm_fusion.search.problem import FusionProblem, Partition
 
 _ORDERS = 4  # those that take no random numbers, for a plan to begin with
+_CHECKS_BEFORE_CUTS = 20_000  # checks until bounds by cuts, which take longer at first, are looked for
+_FEWEST_CUTS = 4
 
 
 @dataclass
@@ -73,21 +76,56 @@ class IdealPath:
             orders = islice(topological_orders(problem, np.random.default_rng(0)), _ORDERS)
             plans = (cut_order(problem, order, growth, stop) for order in orders)
             self.plan = min(plans, key=problem.plan_value)
-        way = problem.plan_value(self.plan) - self._least
+        if problem.oracle.objective.name != "dram" or len(CostToGo(problem, growth).cuts) < _FEWEST_CUTS:
+            return self._approach(growth, problem.plan_value(self.plan), stop)
+        most_checks, self.max_checks = self.max_checks, _CHECKS_BEFORE_CUTS
+        if most_checks is not None:
+            self.max_checks = min(self.max_checks, most_checks)
+        if self._approach(growth, problem.plan_value(self.plan), stop):
+            return True
+        self.max_checks = most_checks
+        return not stop() and not self._exhausted() and self._by_cuts(growth, self.plan, stop)
+
+    def _approach(self, growth: GroupGrowth, known: int, stop: Callable[[], bool]) -> bool:
+        """Try values on the way from what certainly moves to that of a plan."""
+        way = known - self._least
         part = self.steps
         while part:
             at_most = self._least + way // part
             part //= 2
             if part and at_most <= self.at_least:
                 continue
-            ended = self._search(growth, at_most, stop)
-            if not ended:
+            if not self._search(growth, at_most, stop):
                 return False
-            if problem.everything in self._distance:
-                self.at_least, self._solved = self._distance[problem.everything], True
+            if self._found():
                 return True
             self.at_least = at_most + 1
         return False
+
+    def _by_cuts(self, growth: GroupGrowth, plan: Partition, stop: Callable[[], bool]) -> bool:
+        """First bound what moves behind each cut of the network, then try values."""
+        left = None if self.max_checks is None else self.max_checks - self.checks
+        to_go = CostToGo(self.problem, growth)
+        to_go.search(plan, left, stop)
+        self.checks, self.groups = self.checks + to_go.checks, self.groups + to_go.groups
+        self.to_go = to_go.least_bytes
+        self._least = self._rest(0)
+        self.at_least = max(self.at_least, self._least)
+        known = self.problem.plan_value(plan)
+        return not self._exhausted() and self.refute(max(1, (known - self._least) // CUT_STEPS), known, stop)
+
+    def _found(self) -> bool:
+        """Whether the last search has come to the end, with the optimum then."""
+        if self.problem.everything not in self._distance:
+            return False
+        self.at_least, self._solved = self._distance[self.problem.everything], True
+        return True
+
+    def _exhausted(self) -> bool:
+        """Whether more was done than allowed."""
+        if self.max_groups is not None and self.groups > self.max_groups:
+            return True
+        return self.max_checks is not None and self.checks > self.max_checks
 
     def refute(self, step: int, known: int | None = None, stop: Callable[[], bool] = never) -> bool:
         """Try values, ``step`` above the least and then in growing steps, until a plan is found; whether one was.
@@ -97,8 +135,7 @@ class IdealPath:
         growth = self.growth = self.growth or GroupGrowth(self.problem)
         at_most = self.at_least
         while self._search(growth, at_most, stop):
-            if self.problem.everything in self._distance:
-                self.at_least, self._solved = self._distance[self.problem.everything], True
+            if self._found():
                 return True
             self.at_least, at_most, step = at_most + 1, at_most + step, step + step // 4
             if known is not None:
@@ -148,9 +185,7 @@ class IdealPath:
                 if ideal and not self._settle(ideal, waiting, at_most):
                     continue
                 self._expand(growth, ideal, at_most)
-                if self.max_groups is not None and self.groups > self.max_groups:
-                    return False
-                if self.max_checks is not None and self.checks > self.max_checks:
+                if self._exhausted():
                     return False
             self._reached = max(self._reached, number)
         return True

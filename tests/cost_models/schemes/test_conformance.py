@@ -13,8 +13,8 @@ from tvm_fusion.cost_models.scheme import GroupCost
 from tvm_fusion.cost_models.schemes.base import Scheme
 from tvm_fusion.cost_models.schemes.registry import scheme_class, scheme_names
 from tvm_fusion.cost_models.sizes import Sizes
+from tvm_fusion.graph.bottlenecks import behind, bottlenecks
 from tvm_fusion.graph.graph import OperatorGraph, members
-from tvm_fusion.search.cost_to_go import behind, cut_operators
 
 HEALTH = list(HealthCheck)
 FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=HEALTH)
@@ -133,7 +133,7 @@ def check_behind_cuts(name: str, options: settings) -> None:
     @given(data=st.data(), graph=operator_graphs(chains=True))
     @options
     def check(data: st.DataObject, graph: OperatorGraph) -> None:
-        cuts = cut_operators(graph)
+        cuts = bottlenecks(graph)
         assume(cuts)
         p, mask = data.draw(st.sampled_from(cuts)), data.draw(group_masks(graph))
         assume(mask >> p & 1 and mask >> p + 1)

@@ -19,9 +19,9 @@ from tvm_fusion.cost_models.channel_steps import State, Step, Steps
 from tvm_fusion.graph.graph import members
 
 _NEVER = 1 << 62
-# Tried for one group at most. What fits in networks of few branches is found in 3,000; with many side by side there
-# would be no end. A group of which nothing was found by then is taken for one that does not fit.
-_MOST_STEPS = 6_000
+# Solved for one group at most. What fits in networks of few branches takes some 500; with many branches side by side
+# there would be no end. A group of which nothing was found by then is taken for one that does not fit.
+_MOST_STATES = 1_000
 
 
 class Best(NamedTuple):
@@ -64,19 +64,16 @@ class ChannelSearch:
     def _solve(self, start: State) -> Best:
         best = self._best
         stack = [] if start in best else [_Visit(start, self.steps.after(start))]
-        tried = 0
+        solved = 0
         while stack:
             visit = stack[-1]
-            if tried > _MOST_STEPS:
+            if solved > _MOST_STATES:
                 best[start] = stack[0].found
                 break
-            step = visit.step
-            if step is None:
-                before = len(visit.dear)
-                step = visit.following()
-                tried += max(1, len(visit.dear) - before)
+            step = visit.step or visit.following()
             if step is None or step.extra_bytes >= visit.found.extra_bytes:
                 best[visit.state] = visit.found
+                solved += 1
                 stack.pop()
                 continue
             known = best.get(step.after)

@@ -20,6 +20,7 @@ from tvm_fusion.search.split import Splitter
 # Work after which exact is given up: counted in groups, not seconds, so that the plan depends on the seed alone.
 MAX_GROUPS = 2_000_000
 MAX_CHECKS = 100_000
+MAX_ORDER_CHECKS = 25_000  # after which no more orders are cut
 PLANS_BETWEEN_CUTS = 200
 
 
@@ -46,7 +47,7 @@ class Best(Algorithm):
         self.max_groups = max_groups
         self.max_checks = max_checks
         self._phase = self._exact
-        self._intervals = IntervalDP(problem, rng, splitter, stop)
+        self._intervals = IntervalDP(problem, rng, splitter, stop, MAX_ORDER_CHECKS)
         self._local: LocalSearch | None = None
         self._found: dict[Partition, int] = {}
         self._interval_plans_left = 0

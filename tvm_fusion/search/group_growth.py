@@ -38,6 +38,7 @@ class GroupGrowth:
         self.oracle = oracle
         # A layer is one operator; searches let every operator stand alone anyway.
         self.others = [(name, scheme) for name, scheme in oracle.schemes.items() if name not in ("lbdf", "layer")]
+        self.checks = 0  # growing groups of which these were asked
         self.empty = Grown(0, 0, 0, 0.0, (1 << len(self.others) + self.lbdf) - 1)
 
     def add(self, group: Grown, i: int) -> Grown:
@@ -56,6 +57,7 @@ class GroupGrowth:
     def checked(self, group: Grown) -> Grown:
         """The group without the schemes that cannot execute it nor anything that it grows into."""
         mask, alive = group.mask, group.alive
+        self.checks += bool(self.others)
         extras = [0] if self.lbdf and alive & 1 else []
         for k, (name, scheme) in enumerate(self.others, self.lbdf):
             if 0 in extras:

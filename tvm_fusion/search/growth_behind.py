@@ -12,6 +12,7 @@ class GrowthBehind(GroupGrowth):
     def __init__(self, base: GroupGrowth, oracle: OracleBehind) -> None:
         self.base, self.behind, self.p = base, oracle, oracle.p
         self.others, self.empty, self.lbdf = base.others, base.empty, base.lbdf
+        self.checks = 0
         self.objective, self.buffer_bytes = base.objective, base.buffer_bytes
         bound = base.bound
         row_bytes = 0 if bound.in_place_consumer(self.p) >= 0 else bound.row_bytes[self.p]

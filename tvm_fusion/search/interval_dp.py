@@ -20,7 +20,10 @@ _LONG_ORDER = 600  # operators, of which not every interval is tried
 
 
 class IntervalDP(Algorithm):
-    """Proposes one plan for each topological order; ends after ``PATIENCE`` orders without improvement."""
+    """Proposes one plan for each topological order; ends after ``PATIENCE`` orders without improvement.
+
+    ``max_checks``: ends also once schemes beside LBDF were asked of so many growing groups, which takes longer.
+    """
 
     def __init__(
         self,
@@ -28,8 +31,10 @@ class IntervalDP(Algorithm):
         rng: np.random.Generator,
         splitter: Splitter,
         stop: Callable[[], bool] = never,
+        max_checks: int | None = None,
     ) -> None:
         super().__init__(problem, rng, splitter, stop)
+        self.max_checks = max_checks
         self._orders = topological_orders(problem, rng)
         self._growth: GroupGrowth | None = None
         self._best: int | None = None
@@ -38,10 +43,11 @@ class IntervalDP(Algorithm):
     def ask(self, limit: int) -> Sequence[Partition]:
         """The cheapest cut of the next order; none when the orders or the patience are at an end."""
         order = next(self._orders, None)
-        if order is None or self._failures >= PATIENCE:
+        self._growth = self._growth or GroupGrowth(self.problem)
+        tired = self.max_checks is not None and self._growth.checks > self.max_checks
+        if order is None or self._failures >= PATIENCE or tired:
             self.finished = True
             return []
-        self._growth = self._growth or GroupGrowth(self.problem)
         return [cut_order(self.problem, order, self._growth, self.stop)]
 
     def tell(self, partitions: Sequence[Partition], values: Sequence[int]) -> None:

@@ -87,7 +87,7 @@ def columns_table(found: Known, places: list[Place], graphs: Mapping[str, Row]) 
     rows = []
     for case, budget in places:
         facts = graphs[case.network]
-        seeds = {len(rows) for line in SEARCHED if (rows := found.found(case, line.method, line.repair, budget))}
+        seeds = {len(runs) for line in SEARCHED if (runs := found.found(case, line.method, line.repair, budget))}
         rows.append((
             case.network, case.buffer, f"{budget:,}", " or ".join(map(str, sorted(seeds))), str(facts["operators"]),
             ideals_text(facts), f"{found.least(case) / 1e6:.3f}", proof_text(found, case),

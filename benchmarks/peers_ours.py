@@ -65,8 +65,13 @@ def operator_by_operator(oracle: Oracle, mask: int) -> list[int]:
 
 
 def cut_cheaply(oracle: Oracle, line_buffers: Oracle, mask: int) -> list[int]:
-    """The group whole if it fits, or cut into :func:`largest_prefixes` under LBDF: whichever moves less."""
-    ways = [largest_prefixes(line_buffers, mask)]
+    """The group whole if it fits, or cut into :func:`largest_prefixes`: whichever moves less.
+
+    They are those that fit under LBDF, or by the oracle where its schemes cannot execute all of these.
+    """
+    prefixes = largest_prefixes(line_buffers, mask)
+    fitting = all(oracle.evaluate(part)[0] for part in prefixes)
+    ways = [prefixes if fitting else largest_prefixes(oracle, mask)]
     if oracle.evaluate(mask)[0]:
         ways.insert(0, [mask])
     return min(ways, key=lambda parts: sum(oracle.evaluate(part)[1] for part in parts))

@@ -80,6 +80,8 @@ def test_cuts_fit_and_cover_and_the_cheaper_way_is_taken(
     for part, following in pairwise(prefixes):
         grown = part | following & -following
         assert not (graph.is_connected(grown) and line_buffers.evaluate(grown)[0])
+    bands = Oracle(graph, accelerator, "brr")  # what fits under LBDF need not fit here
+    assert all(bands.evaluate(part)[0] for part in peers_ours.cut_cheaply(bands, line_buffers, mask))
     moved = [sum(every.evaluate(part)[1] for part in parts) for parts in (cheaper, prefixes)]
     assert moved[0] <= moved[1]
     if every.evaluate(mask)[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks import ladder, optimistic
 from tests.search.networks import parallel_chains
 from tests.strategies import accelerators, group_masks, operator_graphs
+from tvm_fusion.cost_models.schemes import registry
 from tvm_fusion.cost_models.schemes.bands import BandsOfRows
 from tvm_fusion.cost_models.schemes.base import Scheme
 from tvm_fusion.cost_models.schemes.channel_streaming import ChannelStreaming
@@ -36,6 +38,14 @@ def test_grants_at_least_what_is_real(granted: type[Scheme], real: type[Scheme],
     assert found.dram_bytes >= sum(sizes.boundary_bytes(mask)) + sizes.weights(mask)
 
 
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """Only this test may know these schemes: "auto" would take them."""
+    yield
+    registry.foreign_schemes.cache_clear()
+
+
+@pytest.mark.usefixtures("registered")
 def test_the_page_says_what_was_granted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = tmp_path / "chains.json"
     net.write_text(json.dumps(graph_to_json(parallel_chains(3, 4))))

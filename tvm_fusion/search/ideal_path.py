@@ -23,7 +23,8 @@ from tvm_fusion.search.orders import topological_orders
 from tvm_fusion.search.problem import FusionProblem, Partition
 
 _ORDERS = 4  # those that take no random numbers, for a plan to begin with
-_CHECKS_BEFORE_CUTS = 20_000  # checks until bounds by cuts, which take longer at first, are looked for
+# Checks until bounds behind bottlenecks are looked for: they take longer, but for graphs of thousands of ideals.
+_CHECKS_BEFORE_CUTS = 300_000
 _FEWEST_CUTS = 4
 
 

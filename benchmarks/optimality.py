@@ -38,11 +38,12 @@ Row = dict[str, Any]
 _INTRODUCTION = """\
 The best plan that `--algorithm best`, or the lower bound after it, found and what no plan goes below: the plan itself
 where the shortest path over the ideals proves it. Else, in LBDF alone, the bound of prices; in other schemes the value
-below which that path refutes every plan, within `--bound-seconds`; without a limit it goes further: on Inception-v3 at
-256 KiB, `exact` proves that 34.046 MB is the optimum of all schemes, after 55 minutes beside other work (12 GB). "Above" is the most
-that the plan is above the optimum of its schemes, over all acyclic partitions into connected groups, each in the
-cheapest of these schemes. 8-bit activations and weights, one image, DRAM bytes of the whole network. Seconds are those
-of the clock beside other work on the machine."""
+below which that path refutes every plan, within `--bound-seconds`. Without a limit it goes further: on Inception-v3 at
+256 KiB, `exact` proves that 34.046 MB is the optimum of all schemes, after 55 minutes beside other work (12 GB).
+
+"Above" is the most that the plan is above the optimum of its schemes, over all acyclic partitions into connected
+groups, each in the cheapest of these schemes. 8-bit activations and weights, one image, DRAM bytes of the whole
+network. Seconds are those of the clock beside other work on the machine."""
 
 
 def measure(

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "passes": {"graph", "cost_models", "search", "explainers"},
     "frontends": {"graph", "passes"},
     "reports": {"graph", "cost_models", "search", "explainers"},
+    "training": set(),
     "cli": {"graph", "cost_models", "search", "passes", "frontends", "reports", "explainers"},
 }
 SERVANTS = {"errors", "files", "quiet", "__version__"}
@@ -24,7 +25,7 @@ SERVANTS = {"errors", "files", "quiet", "__version__"}
 ONLY_IN = {
     "tvm": {"passes", "frontends"},
     "tvm_ffi": {"passes", "frontends"},
-    "torch": {"frontends", "explainers"},
+    "torch": {"frontends", "explainers", "training"},
     "torch_geometric": {"explainers"},
     "safetensors": {"explainers"},
     "torchvision": {"frontends"},

@@ -49,6 +49,10 @@ class MemoryMismatchError(FusionError):
     """Lowered code that holds or moves other bytes than the cost model says."""
 
 
+class TrainingError(FusionError):
+    """Gradient scaling that cannot be attached, computed or restored as asked."""
+
+
 class NoAnswerError(FusionError):
     """The input was good, but there is no valid answer."""
 

@@ -1,0 +1,1 @@
+"""Training-side companion: spatial gradient scaling, and branched blocks as single convolutions."""

@@ -26,6 +26,7 @@ _ORDERS = 4  # those that take no random numbers, for a plan to begin with
 # Checks until bounds behind bottlenecks are looked for: they take longer, but for graphs of thousands of ideals.
 _CHECKS_BEFORE_CUTS = 300_000
 _FEWEST_CUTS = 4
+_GROUPS_BETWEEN_STOPS = 256
 
 
 @dataclass
@@ -185,8 +186,7 @@ class IdealPath:
                     return False
                 if ideal and not self._settle(ideal, waiting, at_most):
                     continue
-                self._expand(growth, ideal, at_most)
-                if self._exhausted():
+                if not self._expand(growth, ideal, at_most, stop):
                     return False
             self._reached = max(self._reached, number)
         return True
@@ -204,8 +204,11 @@ class IdealPath:
                 self._distance[ideal], self._last_group[ideal] = best, group
         return ideal in self._distance
 
-    def _expand(self, growth: GroupGrowth, ideal: int, at_most: int) -> None:
-        """Let every group that may follow ``ideal`` and is not proven invalid wait at the ideal it leads to."""
+    def _expand(self, growth: GroupGrowth, ideal: int, at_most: int, stop: Callable[[], bool]) -> bool:
+        """Let every group that may follow ``ideal`` and is not proven invalid wait at the ideal it leads to.
+
+        False if it was broken off.
+        """
         start = self._distance[ideal]
         seen: set[int] = set()
         stack = [(growth.empty, self._ready[ideal])]
@@ -216,6 +219,9 @@ class IdealPath:
                 if mask in seen:
                     continue
                 seen.add(mask)
+                self.groups += 1
+                if self.groups % _GROUPS_BETWEEN_STOPS == 0 and (stop() or self._exhausted()):
+                    return False
                 grown = growth.extended(group, i)
                 reached = ideal | mask
                 following = self._ready_after(ready, reached, i)
@@ -230,7 +236,7 @@ class IdealPath:
                 # What the group moves beyond the least it moves whatever it grows into.
                 if grown.alive and (not grown.extra or start + self._rest(ideal, grown.extra) <= at_most):
                     stack.append((grown, following))
-        self.groups += len(seen)
+        return not self._exhausted()
 
     def _ready_after(self, ready: int, reached: int, i: int) -> int:
         """Operators that are ready once ``i`` has joined those executed before: with it they are ``reached``."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
+from tvm_fusion.cost_models.oracle import Oracle
 from tvm_fusion.errors import SchemeError
 from tvm_fusion.graph.bottlenecks import bottlenecks
 from tvm_fusion.search.algorithm import never
@@ -35,6 +36,7 @@ class CostToGo:
         self.problem, self.growth, self.oracle = problem, growth, problem.oracle
         self.cuts = bottlenecks(problem.graph)
         self.groups = self.checks = 0
+        self._solved: list[int] = []  # ascending
         self._behind: dict[int, int] = {}  # by cut the least bytes of the network behind it
         self._known: dict[int, int] = {}
 
@@ -60,6 +62,7 @@ class CostToGo:
             self.checks += path.checks
             self.groups += path.groups
             self._behind[p] = path.at_least
+            self._solved.insert(0, p)
             self._known.clear()
 
     def least_bytes(self, ideal: int) -> int:
@@ -70,32 +73,34 @@ class CostToGo:
         return found
 
     def _least_bytes(self, ideal: int) -> int:
-        found, size = 0, ideal.bit_length()
+        found = 0
         rest = self.problem.everything & ~ideal
-        k = bisect_left(self.cuts, size - 1)
-        for p in self.cuts[k:]:
+        for p in self._solved[bisect_left(self._solved, ideal.bit_length() - 1) :]:
             before = rest & (2 << p) - 1
-            if p not in self._behind:
-                continue
-            # The tensor is written by a group with the source, or by one before the cut; perhaps it was long ago.
-            found = max(found, self.oracle.least_bytes(before) + self._behind[p] - self.oracle.sizes.tensor_bytes[p])
+            found = max(found, self._through(self.oracle, before, p))
             if before >> p & 1:
                 return found
         return max(found, self.oracle.least_bytes(rest))
 
+    def _through(self, oracle: Oracle, before: int, p: int) -> int:
+        """What moves at least for the operators ``before`` (of ``oracle``) up to bottleneck p and for all behind it.
+
+        Its tensor is written by a group with the source, or by one before the cut; perhaps it was long ago.
+        """
+        return oracle.least_bytes(before) + self._behind[p] - self.oracle.sizes.tensor_bytes[p]
+
     def _after(self, oracle: OracleBehind) -> Callable[[int], int]:
-        """The same of ideals behind a bottleneck."""
+        """The same of ideals behind a bottleneck, of which all later ones are solved."""
         p = oracle.p
         below = (1 << p) - 1
+        following = self._solved[0] if self._solved else None
+        until = (1 << len(oracle.graph)) - 1 if following is None else ((2 << following) - 1) >> p
 
         def least_bytes(ideal: int) -> int:
             if ideal & 1:
                 return self.least_bytes(ideal << p | below)
-            for q in self.cuts:
-                if q > p and q in self._behind:
-                    before = ((2 << q) - 1) >> p & ~ideal
-                    return oracle.least_bytes(before) + self._behind[q] - self.oracle.sizes.tensor_bytes[q]
-            return oracle.least_bytes(((1 << len(oracle.graph)) - 1) & ~ideal)
+            before = until & ~ideal
+            return oracle.least_bytes(before) if following is None else self._through(oracle, before, following)
 
         return least_bytes
 

@@ -78,15 +78,17 @@ class IdealPath:
             orders = islice(topological_orders(problem, np.random.default_rng(0)), _ORDERS)
             plans = (cut_order(problem, order, growth, stop) for order in orders)
             self.plan = min(plans, key=problem.plan_value)
-        if problem.oracle.objective.name != "dram" or len(CostToGo(problem, growth).cuts) < _FEWEST_CUTS:
-            return self._approach(growth, problem.plan_value(self.plan), stop)
+        known = problem.plan_value(self.plan)
+        to_go = CostToGo(problem, growth)
+        if problem.oracle.objective.name != "dram" or len(to_go.cuts) < _FEWEST_CUTS:
+            return self._approach(growth, known, stop)
         most_checks, self.max_checks = self.max_checks, _CHECKS_BEFORE_CUTS
         if most_checks is not None:
             self.max_checks = min(self.max_checks, most_checks)
-        if self._approach(growth, problem.plan_value(self.plan), stop):
+        if self._approach(growth, known, stop):
             return True
         self.max_checks = most_checks
-        return not stop() and not self._exhausted() and self._by_cuts(growth, self.plan, stop)
+        return not stop() and not self._exhausted() and self._by_cuts(to_go, self.plan, stop)
 
     def _approach(self, growth: GroupGrowth, known: int, stop: Callable[[], bool]) -> bool:
         """Try values on the way from what certainly moves to that of a plan."""
@@ -104,10 +106,9 @@ class IdealPath:
             self.at_least = at_most + 1
         return False
 
-    def _by_cuts(self, growth: GroupGrowth, plan: Partition, stop: Callable[[], bool]) -> bool:
+    def _by_cuts(self, to_go: CostToGo, plan: Partition, stop: Callable[[], bool]) -> bool:
         """First bound what moves behind each cut of the network, then try values."""
         left = None if self.max_checks is None else self.max_checks - self.checks
-        to_go = CostToGo(self.problem, growth)
         to_go.search(plan, left, stop)
         self.checks, self.groups = self.checks + to_go.checks, self.groups + to_go.groups
         self.to_go = to_go.least_bytes

@@ -21,7 +21,6 @@ class OracleBehind(Oracle):
         self.base, self.p = base, p
         names = [name for name in self.schemes if name != "layer"]  # a layer is one operator
         self._by_speed = sorted(names, key=lambda name: self.schemes[name].fits_behind_cuts)  # bounds are quick
-        self._fitting: dict[tuple[str, int], bool] = {}
         self._crossing: dict[int, bool] = {}
 
     @property
@@ -35,26 +34,20 @@ class OracleBehind(Oracle):
             return self.base.evaluate(mask << self.p)
         valid = self._crossing.get(mask)
         if valid is None:
-            valid = mask == 1 or any(self._may_fit(name, mask) for name in self._by_speed)
+            valid = mask == 1 or any(
+                self._may_fit(name, mask, self.schemes[name].fits_behind_cuts) for name in self._by_speed
+            )
             self._crossing[mask] = valid
         return valid, self.least_bytes(mask), 0
 
     def may_grow(self, name: str, mask: int) -> bool:
         """Whether nothing says that a scheme can execute neither a group with the source nor what it grows into."""
         scheme = self.schemes[name]
-        if scheme.growth_bound_bytes(mask) > self.accelerator.buffer_bytes:
-            return False
-        return not (scheme.fits_by_parts and scheme.fits_behind_cuts) or self._fits_in(name, mask)
+        return self._may_fit(name, mask, scheme.fits_by_parts and scheme.fits_behind_cuts)
 
-    def _may_fit(self, name: str, mask: int) -> bool:
-        scheme = self.schemes[name]
-        if scheme.growth_bound_bytes(mask) > self.accelerator.buffer_bytes:
+    def _may_fit(self, name: str, mask: int, ask: bool) -> bool:
+        """Whether no bound says that a scheme cannot execute a group and, if it is to be asked, neither does it."""
+        if self.schemes[name].growth_bound_bytes(mask) > self.accelerator.buffer_bytes:
             return False
-        return not scheme.fits_behind_cuts or self._fits_in(name, mask)
-
-    def _fits_in(self, name: str, mask: int) -> bool:
-        found = self._fitting.get((name, mask))
-        if found is None:
-            fit = self.schemes[name].fit(mask)
-            found = self._fitting[name, mask] = fit is not None and fit.valid
-        return found
+        fit = self.fit_in(name, mask) if ask else None
+        return not ask or (fit is not None and fit.valid)

@@ -107,7 +107,7 @@ class SpatialGradientScaling:
                 raise TrainingError(
                     f"epoch {self.epochs} needs batches to compute scales from; give epoch() the loader"
                 )
-            self.update(loader or ())
+            self.update(() if loader is None else loader)
         self.epochs += 1
         return due
 

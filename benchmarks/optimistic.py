@@ -70,13 +70,11 @@ class FreeHalo(BandsOfRows):
         counts, line = found.bands.counts, self.sizes.line_bytes
         # Fewer rows than the tensor has where operators skip some: each is in one band, so one band has an n-th.
         held = {t: -(-np.minimum(found.rows(t), whole.rows(t)) // counts) * line(t, 1) for t in found.lines}
-        now = np.where(counts > 1, self.between_bands_bytes(mask), 0)
+        between = np.where(counts > 1, self.between_bands_bytes(mask), 0)
         most_alive = needed = np.zeros_like(counts)
-        for i in group.inside:
-            now = now + sum(held[t] for t in group.appear[i])
-            most_alive = np.maximum(most_alive, now)
-            needed = np.maximum(needed, now + self.model.part_bytes[i])
-            now = now - sum(held[t] for t in group.go[i])
+        for i, now in group.alive(held):
+            most_alive = np.maximum(most_alive, now + between)
+            needed = np.maximum(needed, now + between + self.model.part_bytes[i])
         kept = np.clip(self.accelerator.buffer_bytes - most_alive, 0, group.weight_bytes)
         moved = group.moved_bytes(counts, group.input_bytes, kept)
         fits = needed <= self.accelerator.buffer_bytes

@@ -121,7 +121,7 @@ def main(
     net: Annotated[str, typer.Option("--net", help="A name or a file.")] = NET,
     buffer: Annotated[str, typer.Option("--buffer", metavar="SIZE", help="Of the plan, and of the cache.")] = BUFFER,
     algorithm: options.Algorithm = "best",
-    cpu: Annotated[str, typer.Option("--cpu", help="TVM's mcpu, without AVX-512. [default on x86: haswell]")] = "",
+    cpu: Annotated[str, typer.Option("--cpu", help="TVM's mcpu, without AVX-512. (default on x86: haswell)")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="(default: benchmarks/traffic)")] = None,
     table: Annotated[bool, typer.Option("--markdown", help="Print the page; measure nothing.")] = False,
     verbose: options.Verbose = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,19 @@ class BandGroup:
         """Rows of the tallest result: the most bands that make sense."""
         return self.model.spans.height[self.tallest]
 
+    def alive(self, held: Mapping[int, Rows]) -> Iterator[tuple[int, Rows]]:
+        """Every operator, with the bytes on chip while it runs if of each tensor ``held`` bytes are there.
+
+        The array is the same one each time, and changes.
+        """
+        now = np.zeros_like(next(iter(held.values())))
+        for i in self.inside:
+            for t in self.appear[i]:
+                now += held[t]
+            yield i, now
+            for t in self.go[i]:
+                now -= held[t]
+
     def loaded_bytes(self, tensor: int, rows: Rows) -> Rows:
         """DRAM bytes of ``rows`` rows of a tensor, for the whole batch; there they lie close together."""
         return self.graph.tensor(tensor).batch * -(-rows * self.sizes.row_bits[tensor] // 8)
@@ -77,14 +91,7 @@ class EvaluatedBands:
         self.spans = model.spans.spans(group.inside, group.results if results is None else results, bands)
         self.lines = {i: np.maximum(0, end - first) for i, (first, end) in self.spans.items()}
         held = {i: lines * sizes.line_bytes(i, 1) for i, lines in self.lines.items()}
-        self.alive: dict[int, Rows] = {}
-        now = np.zeros(len(bands.number), dtype=np.int64)
-        for i in group.inside:
-            for t in group.appear[i]:
-                now += held[t]
-            self.alive[i] = bands.most(now)
-            for t in group.go[i]:
-                now -= held[t]
+        self.alive = {i: bands.most(now) for i, now in group.alive(held)}
         alive = np.stack(list(self.alive.values()))
         self.most_alive = alive.max(axis=0)
         self.requirement = (alive + np.array([[model.part_bytes[i]] for i in group.inside])).max(axis=0)

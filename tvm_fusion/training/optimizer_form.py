@@ -8,7 +8,7 @@ a scaled one would change nothing: there the step itself is scaled, without a de
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class OptimizerForm(ABC):
 class ScaledGradients(OptimizerForm):
     """The gradients are scaled while the step runs; after it they are what they were."""
 
-    _unscaled: list[tuple[nn.Parameter, Tensor, Tensor]] = []  # noqa: RUF012 - replaced, never changed
+    _unscaled: Sequence[tuple[nn.Parameter, Tensor, Tensor]] = ()
 
     def _before(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._restore()  # an earlier step may have failed
@@ -91,13 +91,13 @@ class ScaledGradients(OptimizerForm):
         for weight, before, scaled in self._unscaled:
             if weight.grad is scaled:
                 weight.grad = before
-        self._unscaled = []
+        self._unscaled = ()
 
 
 class ScaledUpdates(OptimizerForm):
     """What a step adds to a weight is scaled after it; a decoupled weight decay is not."""
 
-    _old: list[tuple[nn.Parameter, Tensor, Tensor, float]] = []  # noqa: RUF012 - replaced, never changed
+    _old: Sequence[tuple[nn.Parameter, Tensor, Tensor, float]] = ()
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
         scales = self.scales()
@@ -112,7 +112,7 @@ class ScaledUpdates(OptimizerForm):
             for weight, old, scale, kept in self._old:
                 decayed = old.mul_(kept)
                 weight.sub_(decayed).mul_(scale).add_(decayed)
-        self._old = []
+        self._old = ()
 
 
 def make_form(optimizer: Optimizer, scales: Callable[[], Placed]) -> OptimizerForm:

@@ -44,11 +44,9 @@ class _Correlations(Observer):
 
     def taps(self) -> Tensor:
         """See :class:`Observer`; ones where every channel is constant."""
-        values = {}
+        values: dict[Tap, float | None] = dict.fromkeys(self._products)
         for d, (xx, yy, xy) in self._products.items():
             varies = (xx > 0) & (yy > 0)
             if bool(varies.any()):
                 values[d] = float((xy[varies].abs() / (xx[varies] * yy[varies]).sqrt()).mean())
-        if not values:
-            return torch.ones(self.window.kernel, dtype=torch.float64)
-        return self.symmetric({d: values.get(d, 0.0) for d in self._products})
+        return self.symmetric(values)

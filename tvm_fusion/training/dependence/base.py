@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tvm_fusion.training.conv_window import ConvWindow
+from tvm_fusion.training.conv_window import ConvWindow, Tap
 
 
 class Observer(ABC):
@@ -25,12 +25,14 @@ class Observer(ABC):
     def taps(self) -> Tensor:
         """Positive values (K_h, K_w) in float64 on the CPU, the centre's being 1."""
 
-    def symmetric(self, values: dict[tuple[int, int], float]) -> Tensor:
-        """Taps by displacement; the centre's is 1."""
+    def symmetric(self, values: dict[Tap, float | None]) -> Tensor:
+        """Taps by displacement, the centre's being 1. None: nothing varies there; all ones if it varies nowhere."""
         taps = torch.ones(self.window.kernel, dtype=torch.float64)
+        if all(value is None for value in values.values()):
+            return taps
         for displacement, where in self.window.displacements().items():
             for i, j in where:
-                taps[i, j] = max(values[displacement], SMALLEST)
+                taps[i, j] = max(values[displacement] or 0.0, SMALLEST)
         return taps
 
 

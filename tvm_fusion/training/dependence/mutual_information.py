@@ -54,10 +54,7 @@ class _Histograms(Observer):
 
     def taps(self) -> Tensor:
         """Steps 4 to 6 of the rule; ones where every channel is constant."""
-        information = {d: self._mean(joint) for d, joint in self._joint.items()}
-        if all(value is None for value in information.values()):
-            return torch.ones(self.window.kernel, dtype=torch.float64)
-        return self.symmetric({d: 0.0 if value is None else value for d, value in information.items()})
+        return self.symmetric({d: self._mean(joint) for d, joint in self._joint.items()})
 
     def _measure(self, d: Tap, x: Tensor, y: Tensor) -> None:
         kept = (x != 0) & (y != 0) if self.ignore_zeros else None

@@ -12,10 +12,12 @@ import pytest
 import typer
 
 from tests.cli.conftest import Cli, write_plan
-from tests.graphs import everything, residual_block
+from tests.graphs import everything, residual_block, squeeze_and_excite
 from tvm_fusion.cli.main import app
 from tvm_fusion.cost_models.accelerator import Accelerator
 from tvm_fusion.cost_models.line_buffer import line_buffer_cost
+from tvm_fusion.cost_models.oracle import Oracle
+from tvm_fusion.graph import graph_to_json
 
 COMMANDS = ("graph", "plan", "evaluate", "explain", "compile", "run", "compare", "pareto", "train-explainer")
 
@@ -143,6 +145,18 @@ def test_explain_group_of_a_plan_in_its_scheme(cli: Cli, saved_graph: Path, tmp_
     assert "Valid under BRR" in cli(*arguments, 0).out
     assert "Valid: it needs" in cli(*arguments, 0, "--scheme", "lbdf").out
     assert "Valid: it needs" in cli(*arguments, 1).out
+
+
+def test_explain_group_of_a_plan_in_a_scheme_that_executes_no_operator_alone(cli: Cli, tmp_path: Path) -> None:
+    graph = squeeze_and_excite()
+    net, plan = tmp_path / "net.json", tmp_path / "p.json"
+    net.write_text(json.dumps(graph_to_json(graph)))
+    cost = Oracle(graph, Accelerator(buffer_bytes=10**6)).cost_in(everything(graph), "two-pass")
+    group = {"operators": list(cost.operators), "scheme": "two-pass", "parameters": cost.parameters}
+    plan.write_text(json.dumps({"groups": [group]}))
+    outcome = cli("explain", net, "--plan", plan, "--group", 0)
+    assert outcome.code == 0, outcome.err
+    assert "two-pass" in outcome.out
 
 
 def test_explain_in_other_schemes(cli: Cli, saved_graph: Path) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tvm_fusion.cli import options
-from tvm_fusion.errors import PlanError
+from tvm_fusion.errors import PlanError, SchemeError
 
 if TYPE_CHECKING:
+    from tvm_fusion.cost_models.accelerator import Accelerator
     from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.graph.graph import OperatorGraph
     from tvm_fusion.graph.plan import Group, PartitionPlan
@@ -84,11 +85,11 @@ def explain(
         if not 0 <= group < len(saved.groups):
             raise PlanError(f"--group {group} is not in the plan; it has groups 0 .. {len(saved.groups) - 1}")
         ids = saved.groups[group].operators
-        scheme = scheme or _scheme_of(saved.groups[group])
     else:
         _check_group(graph, ids)
     hardware = options.accelerator_of(accelerator, buffer, activation_bits, weight_bits, saved)
-    scheme = scheme or "lbdf"
+    if scheme is None:
+        scheme = _scheme_of(saved.groups[group], graph, hardware) if saved is not None and group is not None else "lbdf"
     explanation = explain_group(graph, ids, hardware, scheme)
     split = None if explainer is None else _explained(Oracle(graph, hardware, scheme), ids, explainer, seed)
     if split is not None:
@@ -112,11 +113,21 @@ def explain(
     return 0
 
 
-def _scheme_of(group: Group) -> str | None:
-    """The scheme that a plan names for a group; layer by layer there is nothing to explain."""
+def _scheme_of(group: Group, graph: OperatorGraph, hardware: Accelerator) -> str:
+    """The scheme that a plan names for a group, with LBDF if it executes no operator alone; LBDF if it names none.
+
+    Layer by layer there is nothing to explain.
+    """
+    from tvm_fusion.cost_models.oracle import Oracle
     from tvm_fusion.cost_models.schemes.registry import ALWAYS
 
-    return None if group.scheme == ALWAYS else group.scheme
+    if group.scheme is None or group.scheme == ALWAYS:
+        return "lbdf"
+    try:
+        Oracle(graph, hardware, group.scheme)
+    except SchemeError:
+        return f"lbdf,{group.scheme}"
+    return group.scheme
 
 
 def _explained(oracle: Oracle, ids: tuple[int, ...], name: str, seed: int) -> SplitExplanation:
